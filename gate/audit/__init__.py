@@ -1,0 +1,92 @@
+"""The audit log: immutable records, one object each, at `<prefix>/<repository>/<environment>/seq=<12 digits>.json`.
+
+`=` can't occur in a repository or an environment (scope.py), so no stream can stand where a record belongs.
+"""
+
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from gate.errors import UsageError
+from gate.models import Finding, Stream
+from gate.text import printable
+from gate.uris import parse_uri
+
+
+class AuditLog(Protocol):
+    """What a backend does. Every method answers in bounded time or raises AuditUnavailable."""
+
+    def put(self, stream: Stream, seq: int, record: bytes) -> str:
+        """Write record number `seq` durably if there is none, and return its URI.
+
+        Finding these very bytes there is success: an earlier try, or a helper, wrote them.
+
+        Raises:
+            AuditUnavailable: other bytes stand there, or the log can't be written.
+        """
+        ...
+
+    def get(self, stream: Stream, seq: int) -> bytes | None:
+        """Record number `seq`, None where there is none."""
+        ...
+
+    def read(self, stream: Stream, first: int, last: int) -> Iterator[bytes | None]:
+        """Records `first` to `last`, in order, as `get` gives each; may read ahead, within a bound."""
+        ...
+
+    def listing(self) -> Iterator[str]:
+        """The path below the prefix of every object in the log, in no order; memory does not grow with the log."""
+        ...
+
+    def uri(self, stream: Stream, seq: int) -> str:
+        """Where record number `seq` stands."""
+        ...
+
+    def diagnose(self) -> Iterator[Finding]:
+        """What `gate doctor` should say about this log; never raises for a log that is merely broken."""
+        ...
+
+
+class RecordPath(NamedTuple):
+    """Where a record stands, below the log's prefix."""
+
+    stream: Stream
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.stream.path}/seq={self.seq:012d}.json"
+
+
+_RECORD_PATH = re.compile(r"((?:[A-Za-z0-9._-]+/)+[A-Za-z0-9._-]+)/([A-Za-z0-9._-]+)/seq=([0-9]{12})\.json")
+
+
+def parse_record_path(path: str) -> RecordPath | None:
+    """The stream and number that a path names, None where it is no record's path."""
+    match = _RECORD_PATH.fullmatch(path)
+    return RecordPath(Stream(match[1], match[2]), int(match[3])) if match else None
+
+
+_BACKENDS = {
+    "file": "gate.audit.directory",
+    "s3": "gate.audit.s3",
+}
+
+
+def open_audit_log(uri: str, base: Path | None) -> AuditLog:
+    """The audit log that `uri` names; relative paths start at `base`, the policy file's folder.
+
+    Each backend module has `open_log(uri: Uri, base: Path | None)`. Nothing is contacted yet.
+
+    Raises:
+        UsageError: an unknown scheme, or a URI that the backend does not take.
+    """
+    parsed = parse_uri(uri)
+    if parsed.scheme not in _BACKENDS:
+        raise UsageError(
+            f"{printable(uri)}: no audit log is called {parsed.scheme!r}",
+            hint=f"Known: {', '.join(f'{name}:' for name in _BACKENDS)}",
+        )
+    log: AuditLog = import_module(_BACKENDS[parsed.scheme]).open_log(parsed, base)
+    return log

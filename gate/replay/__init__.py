@@ -1,0 +1,94 @@
+"""The replay store: where a JTI is consumed, once, and where the head of each audit stream is anchored."""
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from gate.errors import Denied, UsageError
+from gate.models import Consumption, Finding, Head, Stream
+from gate.text import printable
+from gate.uris import parse_uri
+
+
+class ReplayStore(Protocol):
+    """What a backend does. Every method answers in bounded time or raises ReplayUnavailable; none guesses."""
+
+    def consume(self, uses: Sequence[Consumption]) -> None:
+        """Consume every JTI of `uses`, all or none, atomically; they share one nonce and are distinct.
+
+        A JTI that already holds our own nonce counts as consumed by us: the answer to an earlier try was lost.
+
+        Raises:
+            Replayed: one was consumed before, by another invocation; nothing was consumed.
+            ReplayUnavailable: the store could not say.
+        """
+        ...
+
+    def consumed(self) -> Iterator[Consumption]:
+        """Every consumption that the store still remembers, in no order."""
+        ...
+
+    def head(self, stream: Stream) -> Head | None:
+        """The anchored head of `stream`, None where it has no record yet. A strongly consistent read."""
+        ...
+
+    def advance(self, stream: Stream, head: Head, expected: int) -> bool:
+        """Set the head of `stream` if its `seq` is `expected` (0: there is none yet): a compare-and-set.
+
+        Returns True also when the head already holds these very bytes (the answer to an earlier try was lost).
+        """
+        ...
+
+    def settle(self, stream: Stream, seq: int) -> None:
+        """Mark the head as written if it is still number `seq`; otherwise do nothing."""
+        ...
+
+    def heads(self) -> Iterator[Stream]:
+        """Every stream that has a head, in no order."""
+        ...
+
+    def diagnose(self) -> Iterator[Finding]:
+        """What `gate doctor` should say about this store; never raises for a store that is merely broken."""
+        ...
+
+
+class Replayed(Denied):
+    """A JTI was used before; `prior` is that use."""
+
+    def __init__(self, prior: Consumption) -> None:
+        when = prior.used_at
+        run = f" in run {printable(prior.run_id)}" if prior.run_id else ""
+        super().__init__(
+            "replay.used",
+            f"This approval by {printable(prior.approver)} was already used{run}.",
+            hint="An approval works once. Ask for a new one.",
+            expected="an approval that was never used",
+            actual=f"used at {when} (epoch seconds){run} for {prior.stream.path} {prior.sha}",
+        )
+        self.prior = prior
+
+
+_BACKENDS = {
+    "memory": "gate.replay.memory",
+    "sqlite": "gate.replay.sqlite",
+    "dynamodb": "gate.replay.dynamodb",
+}
+
+
+def open_replay_store(uri: str, base: Path | None) -> ReplayStore:
+    """The replay store that `uri` names; relative paths start at `base`, the policy file's folder.
+
+    Each backend module has `open_store(uri: Uri, base: Path | None)`. Nothing is contacted yet.
+
+    Raises:
+        UsageError: an unknown scheme, or a URI that the backend does not take.
+    """
+    parsed = parse_uri(uri)
+    if parsed.scheme not in _BACKENDS:
+        raise UsageError(
+            f"{printable(uri)}: no replay store is called {parsed.scheme!r}",
+            hint=f"Known: {', '.join(f'{name}:' for name in _BACKENDS)}",
+        )
+    store: ReplayStore = import_module(_BACKENDS[parsed.scheme]).open_store(parsed, base)
+    return store

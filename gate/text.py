@@ -1,0 +1,16 @@
+"""Text from outside, made safe to show."""
+
+
+def printable(text: str, limit: int = 300) -> str:
+    """`text` with every character that does not print (controls, newlines, bidi marks, lone surrogates) written as an
+    escape, cut to `limit` characters. A log line or a terminal can't be driven by it."""
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 approval`, `2 approvals`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,84 @@
+"""The URIs that name everything outside the process (docs/reference.md, "URIs")."""
+
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from gate.errors import UsageError
+
+
+class Uri(NamedTuple):
+    """A parsed URI. `rest` is all between the scheme and the query, undecoded, with its slashes."""
+
+    text: str
+    scheme: str
+    rest: str
+    query: dict[str, str]
+
+    def path(self, base: Path | None) -> Path:
+        """The path of a `file:` or `sqlite:` URI: absolute after `///`, otherwise relative to `base`.
+
+        `base` is the policy file's folder, or None where the policy has none (it came from S3).
+
+        Raises:
+            UsageError: it names a host, or no path, or is relative and there is no base.
+        """
+        if self.query:
+            raise UsageError(f"{self.text}: a path takes no ?options", hint=f"Write {self.scheme}:{self.rest}")
+        if self.rest.startswith("//") and not self.rest.startswith("///"):
+            raise UsageError(
+                f"{self.text}: a path names no host",
+                hint=f"Write {self.scheme}:///absolute/path, or {self.scheme}:path beside the policy.",
+            )
+        path = Path(unquote(self.rest[2:] if self.rest.startswith("///") else self.rest))
+        if not path.name or "\0" in str(path):
+            raise UsageError(f"{self.text}: names no path", hint=f"Write {self.scheme}:///absolute/path.")
+        if path.is_absolute():
+            return path
+        if base is None:
+            raise UsageError(
+                f"{self.text}: is relative, but the policy does not lie in a folder",
+                hint=f"Write {self.scheme}:///absolute/path.",
+            )
+        return base / path
+
+    def location(self, what: str) -> tuple[str, str]:
+        """`(host, path)` of a `scheme://HOST/PATH` URI, `what` being the word for HOST in the error.
+
+        Raises:
+            UsageError: there is no `//`, or no host.
+        """
+        host, _, path = self.rest.removeprefix("//").partition("/")
+        if not self.rest.startswith("//") or not host:
+            raise UsageError(f"{self.text}: names no {what}", hint=f"Write {self.scheme}://{what.upper()}…")
+        return host, unquote(path)
+
+    def only(self, *names: str) -> None:
+        """Check that the query has no option but `names`.
+
+        Raises:
+            UsageError: it has.
+        """
+        unknown = sorted(self.query.keys() - set(names))
+        if unknown:
+            raise UsageError(
+                f"{self.text}: unknown option {unknown[0]!r}", hint=f"Known options: {', '.join(names) or 'none'}."
+            )
+
+
+def parse_uri(text: str) -> Uri:
+    """Take a URI apart.
+
+    Raises:
+        UsageError: it has no scheme, a fragment, or the same option twice.
+    """
+    if not text.isprintable() or " " in text:
+        raise UsageError("a URI holds only printable characters, and no spaces", actual=ascii(text))
+    parts = urlsplit(text)
+    if not parts.scheme or parts.fragment:
+        raise UsageError(f"{text}: not a URI", hint="Write it as scheme:path, e.g. file:audit or sqlite:replay.db.")
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    if len(dict(pairs)) != len(pairs):
+        raise UsageError(f"{text}: has the same option twice")
+    rest = text[len(parts.scheme) + 1 :].partition("?")[0]
+    return Uri(text, parts.scheme, rest, dict(pairs))
