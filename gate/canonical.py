@@ -33,6 +33,8 @@ def parse_object(data: bytes) -> dict[str, Any]:
     """
     try:
         value = _DECODER.decode(data.decode("utf-8"))
+        if b"\\u" in data:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate raises UnicodeEncodeError
     except RecursionError:
         raise JsonError("it is nested too deeply") from None
     except JsonError:
