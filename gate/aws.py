@@ -1,0 +1,153 @@
+"""What all AWS backends share: how a client is made, and how AWS's errors are told to people."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from gate.errors import UsageError
+from gate.text import printable
+from gate.uris import Uri
+
+
+def check_options(uri: Uri, *more: str) -> None:
+    """Check that the query names a `region`, perhaps an `endpoint`, and nothing else but options called `more`.
+
+    Raises:
+        UsageError: it does not.
+    """
+    uri.only("region", "endpoint", *more)
+    if not re.fullmatch(r"[a-z]{2,}(-[a-z0-9]+)+", uri.query.get("region", "")):
+        raise UsageError(f"{uri.text}: names no AWS region", hint="Add the region, e.g. ?region=eu-west-1")
+    endpoint = urlsplit(uri.query.get("endpoint", "https://default"))
+    if endpoint.scheme not in ("https", "http") or not endpoint.hostname or endpoint.username is not None:
+        raise UsageError(
+            f"{uri.scheme}: endpoint {printable(uri.query['endpoint'])!r} is not the URL of a server",
+            hint="Leave it out for AWS itself, or write e.g. &endpoint=https://vpce-….amazonaws.com",
+        )
+
+
+def speaks_in_clear(uri_query: Mapping[str, str]) -> bool:
+    """True where the endpoint is plain HTTP to another machine, so that the network could answer in its place."""
+    endpoint = urlsplit(uri_query.get("endpoint", ""))
+    return endpoint.scheme == "http" and endpoint.hostname not in ("127.0.0.1", "::1", "localhost")
+
+
+@cache
+def _shipped_models() -> Any:
+    """The SDK's own service models; those of AWS_DATA_PATH and ~/.aws/models could bring other endpoints.
+
+    They never change while the process lives, and parsing them is a good part of a client's cost.
+    """
+    loader = import_module("botocore.loaders").Loader
+    return loader(extra_search_paths=[loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
+
+
+def client(service: str, uri_query: Mapping[str, str]) -> Any:
+    """A new client for `service` ("dynamodb", "s3", "kms") in the `region`, and at the `endpoint`, of a URI's query.
+
+    Credentials come from the SDK's usual chain, the endpoint from the URI alone. Every call it makes ends within
+    seconds: three tries, of at most 3 s to connect and 5 s to answer. May be called from several threads at once:
+    each client has its own session, since sessions, unlike clients, must not be shared between threads.
+
+    Raises:
+        Exception: credentials are misconfigured; `explain` puts it into words.
+    """
+    # botocore itself, and only now: boto3 around it costs another import, and who denies early needs neither.
+    session = import_module("botocore.session").get_session()
+    session.register_component("data_loader", _shipped_models())
+    endpoint = uri_query.get("endpoint")
+    config = import_module("botocore.config").Config(
+        ignore_configured_endpoint_urls=True,
+        account_id_endpoint_mode="disabled",  # AWS_ACCOUNT_ID would otherwise have a say in the host
+        connect_timeout=3,
+        read_timeout=5,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        s3={"addressing_style": "path" if endpoint else "auto"},
+        user_agent_extra="deploy-gate",
+    )
+    return session.create_client(service, region_name=uri_query["region"], endpoint_url=endpoint, config=config)
+
+
+class Trouble(NamedTuple):
+    """An error of AWS in words that are safe to show: one sentence, and what to do next."""
+
+    message: str
+    hint: str
+
+
+_BROKEN = Trouble("answered with an error", "Try again in a moment; then look at the AWS health dashboard.")
+_GARBAGE = Trouble("gave no answer that makes sense", "Check the endpoint in its URI, and what stands in between.")
+_NO_CREDENTIALS = Trouble(
+    "can't be asked: there are no usable AWS credentials here",
+    "Give this job a role, or log in to AWS; check AWS_PROFILE where it is set.",
+)
+_REFUSED_CREDENTIALS = Trouble(
+    "can't be asked: AWS does not accept these credentials",
+    "Log in to AWS again, or let the job assume its role again.",
+)
+
+# By the error codes that services answer with, and by the classes of the SDK's own exceptions.
+_TROUBLES = {
+    name: trouble
+    for trouble, names in {
+        _NO_CREDENTIALS: """NoCredentialsError PartialCredentialsError CredentialRetrievalError MetadataRetrievalError
+            ProfileNotFound ConfigParseError InvalidConfigError SSOError LoginError NoAuthTokenError
+            TokenRetrievalError RefreshWithMFAUnsupportedError MissingDependencyException""",
+        _REFUSED_CREDENTIALS: """ExpiredToken ExpiredTokenException UnrecognizedClientException InvalidToken
+            InvalidClientTokenId InvalidAccessKeyId InvalidIdentityToken MissingAuthenticationToken
+            MissingAuthenticationTokenException""",
+        Trouble(
+            "can't be used: AWS denies access",
+            "Grant this job's role the actions that docs/operations.md lists; see the resource's own policy too.",
+        ): "AccessDenied AccessDeniedException AllAccessDisabled 403",
+        Trouble(
+            "does not exist in this region", "Create it (docs/operations.md), or correct its name or region."
+        ): "ResourceNotFoundException NoSuchBucket NotFoundException 404",
+        Trouble(
+            "is throttled by AWS, or too busy", "Try again in a moment; if it stays, raise its capacity."
+        ): """ProvisionedThroughputExceededException ThrottlingException Throttling RequestLimitExceeded SlowDown
+            TooManyRequestsException TransactionInProgressException TransactionConflictException 429""",
+        Trouble(
+            "is not made as the gate needs it", "Compare its keys with docs/operations.md, or run gate doctor."
+        ): "ValidationException",
+        Trouble(
+            "can't be asked: AWS does not accept the request's signature",
+            "Set this machine's clock; if it is right, the secret access key is wrong.",
+        ): "RequestTimeTooSkewed SignatureDoesNotMatch InvalidSignatureException",
+        Trouble(
+            "lies in another region", "Correct the region in its URI."
+        ): "PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException 301 307",
+        Trouble(
+            "did not answer in time, or can't be reached",
+            "Check the network, and the region and endpoint in its URI.",
+        ): "ConnectionError HTTPClientError IncompleteReadError OSError",
+    }.items()
+    for name in names.split()
+}
+
+
+def code(error: BaseException) -> str:
+    """The error code that AWS answered with (e.g. `AccessDenied`, `404`), "" where there was no such answer."""
+    response = getattr(error, "response", None)
+    details = response.get("Error") if isinstance(response, dict) else None
+    value = details.get("Code") if isinstance(details, dict) else None
+    return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z.]{1,64}|[0-9]{3}", value) else ""
+
+
+def explain(error: BaseException, what: str) -> Trouble:
+    """Put any exception of the SDK into words; `what` names the thing asked, e.g. "The DynamoDB table gate-jti".
+
+    Of AWS's own answer only the error code is told: its messages hold ARNs, account ids and request ids.
+    """
+    answered = code(error)
+    if not answered:
+        classes = (base.__name__ for base in type(error).__mro__)
+        trouble = next((_TROUBLES[name] for name in classes if name in _TROUBLES), _GARBAGE)
+        return Trouble(f"{what} {trouble.message}.", trouble.hint)
+    trouble = _TROUBLES.get(answered, _BROKEN)
+    if getattr(error, "operation_name", "").startswith("AssumeRole"):
+        trouble = _REFUSED_CREDENTIALS
+    return Trouble(f"{what} {trouble.message} ({answered}).", trouble.hint)
