@@ -1,9 +1,9 @@
 """Deploy Gate: a machine-checkable proof that a human approved this deploy.
 
-    import gate
+import gate
 
-    decision = gate.Gate.from_policy("gate.yaml").check([token], gate.Deployment(repository=..., sha=..., environment=...))
-    decision.allowed, decision.reason, decision.message
+decision = gate.Gate.from_policy("gate.yaml").check([token], gate.Deployment(repository=..., sha=..., environment=...))
+decision.allowed, decision.reason, decision.message
 """
 
 from typing import TYPE_CHECKING, Any

@@ -97,7 +97,7 @@ class SignerError(GateError):
 class Denied(GateError):
     """A check failed; the deployment is not allowed."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self, reason: ReasonCode, message: str, *, hint: str = "", expected: str = "", actual: str = ""
     ) -> None:
         super().__init__(message, hint=hint, expected=expected, actual=actual)

@@ -1,0 +1,106 @@
+"""Reading the fields of a strict YAML mapping: each has one type, and an error names its line."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
+
+from gate.errors import PolicyError
+from gate.strictyaml import Node
+from gate.text import printable
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+T = TypeVar("T")
+
+
+def bad(node: Node, message: str, hint: str = "") -> PolicyError:
+    """The error for what stands at `node`."""
+    return PolicyError(f"Line {node.line}: {message}", hint=hint)
+
+
+class Fields:
+    """The members of one mapping, each taken once; what is left over is unknown."""
+
+    def __init__(self, node: Node, what: str) -> None:
+        if not node.members:
+            raise bad(node, f"{what} is not a mapping with members.")
+        self.node, self._what = node, what
+        self._left = dict(node.members)
+        self.members = node.members
+
+    def required(self, name: str, convert: Callable[[Node], T]) -> T:
+        """The member `name`, which must be there."""
+        if name not in self._left:
+            raise bad(self.node, f"{self._what} has no {name!r}.")
+        return convert(self._left.pop(name))
+
+    def optional(self, name: str, convert: Callable[[Node], T], default: T) -> T:
+        """The member `name`, or `default`."""
+        return convert(self._left.pop(name)) if name in self._left else default
+
+    def done(self) -> None:
+        """Check that every member was taken."""
+        for name, node in self._left.items():
+            raise bad(node, f"{self._what} has an unknown member {printable(name, 60)!r}.", "Look for a typing error.")
+
+
+def list_of(convert: Callable[[Node], T]) -> Callable[[Node], list[T]]:
+    """A reader of a list, not empty, of what `convert` reads."""
+
+    def convert_all(node: Node) -> list[T]:
+        if not node.items:
+            raise bad(node, "this must be a list with at least one entry.")
+        return [convert(item) for item in node.items]
+
+    return convert_all
+
+
+def mapping_of(convert: Callable[[Node], T]) -> Callable[[Node], dict[str, T]]:
+    """A reader of a mapping, not empty, from names to what `convert` reads."""
+
+    def convert_all(node: Node) -> dict[str, T]:
+        return {name: convert(member) for name, member in Fields(node, "this").members.items()}
+
+    return convert_all
+
+
+def word(node: Node) -> str:
+    """A text of printable characters."""
+    if not node.text or len(node.text) > 2048 or not node.text.isprintable():
+        raise bad(node, "this must be a text of printable characters.")
+    return node.text
+
+
+def plain(node: Node, what: str) -> str:
+    """A scalar that stands without quotes, `what` being the words for it in the error."""
+    if node.text is None or not node.plain:
+        raise bad(node, f"this must be {what}, without quotes.")
+    return node.text
+
+
+def boolean(node: Node) -> bool:
+    """`true` or `false`."""
+    text = plain(node, "true or false")
+    if text not in ("true", "false"):
+        raise bad(node, "this must be true or false.")
+    return text == "true"
+
+
+def duration(node: Node) -> int:
+    """`90s`, `15m`, `1h` or `1d`, in seconds."""
+    match = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", node.text or "")
+    if not match:
+        raise bad(node, "this must be a duration such as 90s, 15m or 1h.")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def time(node: Node) -> int:
+    """A time in UTC (RFC 3339), in epoch seconds."""
+    text = node.text or ""
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", text):
+        raise bad(node, "this must be a time in UTC such as 2026-11-01T00:00:00Z.")
+    try:
+        return int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
+    except (ValueError, OverflowError):
+        raise bad(node, "this is no time that ever was or will be.") from None

@@ -1,0 +1,72 @@
+"""The issuer: turns an engineer's yes into an approval token."""
+
+import secrets
+from typing import Any
+
+from gate.deployment import Deployment
+from gate.errors import UsageError
+from gate.keys import base64url
+from gate.signers import Signer
+from gate.tokens import encode, is_approver
+
+_JTI_BYTES = 24
+
+
+class Issuer:
+    """Issues approval tokens under one name, with one signer.
+
+    `kid` is what the policy calls the signer's key; by default its RFC 7638 thumbprint.
+    """
+
+    def __init__(self, signer: Signer, *, name: str = "gate", audience: str = "deploy-gate", kid: str = "") -> None:
+        self._signer = signer
+        self._name = name
+        self._audience = audience
+        self._kid = kid or signer.public_key.thumbprint
+
+    def issue(  # noqa: PLR0913 (each is a claim)
+        self,
+        deployment: Deployment,
+        approver: str,
+        *,
+        now: int,
+        ttl: int,
+        reason: str = "",
+        amr: tuple[str, ...] = (),
+    ) -> str:
+        """A token by which `approver` approves `deployment`, from `now` (epoch seconds) for `ttl` seconds.
+
+        The run, the repository id and the request id of the deployment, where it has them, bind the token.
+
+        Raises:
+            UsageError: the approver is not an e-mail address or a login, or `ttl` is not positive.
+            Denied: the gate would refuse the token (`token.malformed`, `token.too_large`).
+            SignerError: the signer can't sign.
+        """
+        if not is_approver(approver):
+            raise UsageError("The approver is not an e-mail address or a login in plain ASCII.", actual=ascii(approver))
+        if ttl <= 0:
+            raise UsageError("The approval's life is not positive.", actual=f"{ttl} s")
+        claims = {
+            "iss": self._name,
+            "sub": approver,
+            "aud": self._audience,
+            "scope": str(deployment.scope),
+            "environment": deployment.environment,
+            "jti": secrets.token_urlsafe(_JTI_BYTES),
+            "iat": now,
+            "exp": now + ttl,
+            **_present(
+                reason=reason,
+                run_id=deployment.run_id,
+                repository_id=deployment.repository_id,
+                request_id=deployment.request_id,
+                amr=list(amr),
+            ),
+        }
+        signing_input = encode(self._signer.public_key.alg, self._kid, claims)
+        return f"{signing_input}.{base64url(self._signer.sign(signing_input.encode('ascii')))}"
+
+
+def _present(**claims: Any) -> dict[str, Any]:
+    return {name: value for name, value in claims.items() if value}

@@ -1,0 +1,53 @@
+"""The policy: trusted keys, who may approve what, where state lives (docs/policy.md). Compiled once, strictly."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gate.keys import TrustedKey
+from gate.people import People
+
+
+class RepositoryPattern(NamedTuple):
+    """`acme/*`: whole segments; `*` stands for exactly one."""
+
+    segments: tuple[str, ...]
+
+    def matches(self, repository: str) -> bool:
+        """True if `repository` (in lower case) is one that the pattern means."""
+        parts = repository.split("/")
+        return len(parts) == len(self.segments) and all(
+            want in ("*", part) for want, part in zip(self.segments, parts, strict=True)
+        )
+
+
+class Environment(NamedTuple):
+    """What the policy asks of a deployment into one environment. `max_age` is in seconds."""
+
+    name: str
+    repositories: tuple[RepositoryPattern, ...]
+    approvers: frozenset[str]
+    approvals: int
+    separation_of_duties: bool
+    max_age: int
+
+    def covers(self, repository: str) -> bool:
+        """True if `repository` (in lower case) may be deployed here at all."""
+        return any(pattern.matches(repository) for pattern in self.repositories)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A compiled policy. `sha256` is the hex digest of the bytes it was compiled from."""
+
+    sha256: str
+    audience: str
+    replay: str
+    audit: str
+    keys: dict[str, TrustedKey]
+    people: People
+    environments: dict[str, Environment]
+
+    @property
+    def longest_age(self) -> int:
+        """The longest `max_age` of any environment, in seconds."""
+        return max(environment.max_age for environment in self.environments.values())

@@ -1,0 +1,233 @@
+"""Reading `gate.yaml` into a `Policy`: whatever is unknown, missing or ambiguous is an error that names its line."""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Callable
+
+from gate.errors import PolicyError, UsageError
+from gate.fields import Fields, bad, boolean, duration, list_of, mapping_of, plain, time, word
+from gate.keys import ALGORITHMS, PublicKey, TrustedKey
+from gate.people import People, Person
+from gate.policy import Environment, Policy, RepositoryPattern
+from gate.scope import parse_environment, parse_repository
+from gate.strictyaml import Node, parse
+from gate.text import printable
+from gate.tokens import is_approver
+
+MAX_APPROVALS = 16  # as many as one call of the gate looks at
+_DEFAULT_MAX_AGE = 15 * 60
+_LONGEST_MAX_AGE = 24 * 3600
+_KID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def compile_policy(data: bytes) -> Policy:
+    """Compile the bytes of a `gate.yaml`.
+
+    Raises:
+        PolicyError: anything in it is unknown, missing, ambiguous or unusable; names the line.
+    """
+    fields = Fields(parse(data), "the policy")
+    fields.required("version", _version)
+    audience = fields.optional("audience", word, "deploy-gate")
+    replay, audit = fields.required("replay", word), fields.required("audit", word)
+    keys = _by_kid(fields.required("keys", list_of(_key)))
+    teams = fields.optional("teams", mapping_of(list_of(_approver)), {})
+    people = fields.optional("people", mapping_of(_person), {})
+    environments = fields.required("environments", mapping_of(lambda node: node))
+    fields.done()
+    compiled = {name: _environment(name, node, teams) for name, node in environments.items()}
+    _check_environment_names(environments)
+    named = {approver for environment in compiled.values() for approver in environment.approvers}
+    _check_teams(teams, fields)
+    _check_somebody(keys, named)
+    return Policy(
+        sha256=hashlib.sha256(data).hexdigest(),
+        audience=audience,
+        replay=replay,
+        audit=audit,
+        keys={kid: key for kid, (key, _) in keys.items()},
+        people=_people(people, named, fields),
+        environments=compiled,
+    )
+
+
+def check_pin(data: bytes, pin: str) -> None:
+    """Check that the policy's bytes are those that were pinned.
+
+    Raises:
+        PolicyError: their SHA-256 is another.
+    """
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != pin.lower():
+        raise PolicyError(
+            "The policy is not the one that was pinned.",
+            expected=printable(pin, 80),
+            actual=actual,
+            hint="If the change to the policy was reviewed, set --policy-sha256 to the new digest.",
+        )
+
+
+def _version(node: Node) -> None:
+    if plain(node, "the number 1") != "1":
+        raise bad(node, f"version {printable(node.text or '', 20)} is not known; this gate reads version 1.")
+
+
+def _count(node: Node) -> int:
+    text = plain(node, f"a number from 1 to {MAX_APPROVALS}")
+    if not re.fullmatch(r"[1-9][0-9]?", text) or int(text) > MAX_APPROVALS:
+        raise bad(node, f"this must be a number from 1 to {MAX_APPROVALS}.")
+    return int(text)
+
+
+def _max_age(node: Node) -> int:
+    seconds = duration(node)
+    if seconds > _LONGEST_MAX_AGE:
+        raise bad(node, "an approval may live for a day at most.", "Short lives keep a stolen token worthless.")
+    return seconds
+
+
+def _approver(node: Node) -> str:
+    if not is_approver(node.text) or "*" in (node.text or ""):
+        raise bad(node, "this must be an e-mail address or a login in plain ASCII.")
+    return (node.text or "").lower()
+
+
+def _key_approver(node: Node) -> str:
+    text = (node.text or "").lower()
+    if not is_approver(text) or ("*" in text and not re.fullmatch(r"\*@[^*@]+", text)):
+        raise bad(node, 'this must be an approver, or "*@" and a domain.', "* stands only for a whole local part.")
+    return text
+
+
+def _public_key(node: Node) -> PublicKey:
+    text = "".join(line for line in (node.text or "").split("\n") if not line.startswith("-----"))
+    try:
+        return PublicKey(base64.b64decode("".join(text.split()), validate=True))
+    except (ValueError, binascii.Error):
+        raise bad(
+            node, "this is not the public key of an Ed25519 or a P-256 key.", "`gate keys show URI` prints it."
+        ) from None
+
+
+def _alg(node: Node) -> str:
+    if node.text not in ALGORITHMS:
+        raise bad(node, f"alg must be one of {', '.join(ALGORITHMS)}.")
+    return node.text
+
+
+def _kid(node: Node) -> str:
+    if not node.text or not _KID.fullmatch(node.text):
+        raise bad(node, "a kid is 1 to 128 of A-Z a-z 0-9 . _ -.")
+    return node.text
+
+
+def _key(node: Node) -> tuple[TrustedKey, Node]:
+    fields = Fields(node, "this key")
+    key = fields.required("public_key", _public_key)
+    kid = fields.optional("kid", _kid, key.thumbprint)
+    if fields.required("alg", _alg) != key.alg:
+        raise bad(node, f"alg does not fit the public key, which is for {key.alg}.")
+    approvers = fields.required("approvers", list_of(_key_approver))
+    not_before, not_after = fields.optional("not_before", time, None), fields.optional("not_after", time, None)
+    fields.done()
+    if not_before is not None and not_after is not None and not_before >= not_after:
+        raise bad(node, "this key's window ends before it starts.")
+    return TrustedKey(
+        kid=kid,
+        key=key,
+        names=frozenset(name for name in approvers if not name.startswith("*@")),
+        domains=frozenset(name[2:] for name in approvers if name.startswith("*@")),
+        not_before=not_before,
+        not_after=not_after,
+    ), node
+
+
+def _by_kid(keys: list[tuple[TrustedKey, Node]]) -> dict[str, tuple[TrustedKey, Node]]:
+    found: dict[str, tuple[TrustedKey, Node]] = {}
+    for key, node in keys:
+        if key.kid in found:
+            raise bad(node, f"the kid {key.kid} is also that of the key on line {found[key.kid][1].line}.")
+        found[key.kid] = key, node
+    return found
+
+
+def _check_somebody(keys: dict[str, tuple[TrustedKey, Node]], named: set[str]) -> None:
+    for key, node in keys.values():
+        if not any(key.speaks_for(approver) for approver in named):
+            raise bad(node, "this key speaks for nobody who may approve anything.", "Correct its approvers.")
+
+
+def _check_teams(teams: dict[str, list[str]], fields: Fields) -> None:
+    for name, members in teams.items():
+        node = fields.members["teams"]
+        if "@" in name:
+            raise bad(node, f"the team {printable(name, 60)!r} could be taken for an e-mail address.")
+        nested = sorted(set(members) & {team.lower() for team in teams})
+        if nested:
+            raise bad(node, f"{printable(nested[0], 60)!r} is a team; teams list people.")
+
+
+def _person(node: Node) -> Person:
+    fields = Fields(node, "this person")
+    github = fields.optional("github", _approver, None)
+    emails = fields.optional("emails", list_of(_approver), [])
+    fields.done()
+    return Person(github, tuple(emails))
+
+
+def _people(people: dict[str, Person], named: set[str], fields: Fields) -> People:
+    node = fields.members.get("people", fields.node)
+    for name in people:
+        if not is_approver(name):
+            raise bad(node, "a person is named by an e-mail address or a login in plain ASCII.")
+    try:
+        return People(people, named)
+    except PolicyError as error:
+        raise bad(node, error.message, error.hint) from None
+
+
+def _pattern(node: Node) -> RepositoryPattern:
+    text = node.text or ""
+    try:
+        parse_repository("/".join("x" if segment == "*" else segment for segment in text.split("/")))
+    except UsageError:
+        raise bad(node, "this must be owner/name; * stands for one whole segment.") from None
+    return RepositoryPattern(tuple(text.lower().split("/")))
+
+
+def _passkey(node: Node) -> None:
+    raise bad(
+        node,
+        "this gate can't check passkeys yet, so it can't enforce what the policy asks.",
+        "Remove `passkey`, or install a version that has it.",
+    )
+
+
+def _environment(name: str, node: Node, teams: dict[str, list[str]]) -> Environment:
+    try:
+        parse_environment(name)
+    except UsageError as error:
+        raise bad(node, error.message, error.expected) from None
+    fields = Fields(node, f"the environment {name}")
+    repositories = fields.required("repositories", list_of(_pattern))
+    entries = fields.required("approvers", list_of(_word_or_approver(teams)))
+    approvals = fields.optional("approvals", _count, 1)
+    separation = fields.optional("separation_of_duties", boolean, True)
+    max_age = fields.optional("max_age", _max_age, _DEFAULT_MAX_AGE)
+    fields.optional("passkey", _passkey, None)
+    fields.done()
+    approvers = frozenset(approver for entry in entries for approver in entry)
+    return Environment(name, tuple(repositories), approvers, approvals, separation, max_age)
+
+
+def _word_or_approver(teams: dict[str, list[str]]) -> Callable[[Node], list[str]]:
+    return lambda node: teams[node.text] if node.text in teams else [_approver(node)]
+
+
+def _check_environment_names(environments: dict[str, Node]) -> None:
+    seen: dict[str, str] = {}
+    for name, node in environments.items():
+        if seen.setdefault(name.lower(), name) != name:
+            raise bad(node, f"{name} and {seen[name.lower()]} differ only by case, and would share an audit stream.")
