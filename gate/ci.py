@@ -1,0 +1,183 @@
+"""What a CI's own variables say of the run: pure reading, no judging (docs/ci.md).
+
+Each reader below names the variables that the vendor documents. Values come back as they are: whether a repository or a
+sha is well-formed is for `gate.scope` to say.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from gate.errors import UsageError
+from gate.text import printable
+
+
+class CiRun(NamedTuple):
+    """One run of a CI; "" is what it does not tell.
+
+    `ci` is the CI's display name, `repository` the path at its forge, `actors` are the logins or e-mail addresses of
+    whoever started the run or started it again, `workspace` is the folder of the checkout. Where the run's sha is not
+    the code under deployment, `sha` is "" and `why_no_sha` the sentence that says so: it must then be given explicitly.
+    """
+
+    ci: str
+    repository: str = ""
+    sha: str = ""
+    actors: tuple[str, ...] = ()
+    run_id: str = ""
+    repository_id: str = ""
+    workspace: str = ""
+    why_no_sha: str = ""
+
+
+_Read = Callable[[str], str]
+
+# Events whose GITHUB_SHA is what a plain checkout of the run holds, and what a deployment of it ships. All others name
+# a merge that nobody wrote (pull_request*) or the default branch's head (workflow_run, issue_comment, and most).
+_DIRECT_EVENTS = {
+    "push",
+    "workflow_dispatch",
+    "repository_dispatch",
+    "schedule",
+    "release",
+    "merge_group",
+    "deployment",
+    "deployment_status",
+}
+
+
+def detect(environ: Mapping[str, str]) -> CiRun | None:
+    """The run that `environ` belongs to, None outside every CI that is known here.
+
+    Raises:
+        UsageError: the variables of two CIs are set.
+    """
+
+    def read(name: str) -> str:
+        return environ.get(name, "")
+
+    found = [(marker, reader) for marker, present, reader in _CIS if present(read)]
+    if len(found) > 1 and found[-1][1] is _codebuild:
+        found.pop()  # CodeBuild also hosts the runners of other CIs, which inherit its variables
+    if not found:
+        return None
+    if len(found) > 1:
+        markers = " and ".join(marker for marker, _ in found)
+        raise UsageError(
+            f"{markers} are both set, so it is not clear which CI this is.",
+            hint="Unset the one that is not this CI's for this step, e.g. with: env -u NAME scripts/pre-deploy …",
+        )
+    run = found[0][1](read)
+    return run._replace(sha="") if run.why_no_sha else run
+
+
+def repository_of(url: str) -> str:
+    """The path in a clone URL, e.g. `acme/shop` of `git@github.com:acme/shop.git`; "" where it names no host."""
+    scheme, separator, rest = url.partition("://")
+    if separator:
+        path = rest.partition("/")[2] if scheme in {"https", "http", "ssh", "git"} else ""
+    else:
+        host, _, path = url.partition(":")
+        path = "" if "/" in host else path
+    return path.strip("/").removesuffix(".git")
+
+
+def _distinct(*names: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _change(kind: str, number: str) -> str:
+    return f"This run tests {kind} {printable(number, 40)}, which is not what a deployment ships." if number else ""
+
+
+def _github(read: _Read) -> CiRun:
+    event = read("GITHUB_EVENT_NAME")
+    about_other_code = f"On the event {printable(event, 40) or '(unknown)'}, GITHUB_SHA is not the commit to deploy."
+    return CiRun(
+        ci="GitHub Actions",
+        repository=read("GITHUB_REPOSITORY"),
+        sha=read("GITHUB_SHA"),
+        actors=_distinct(read("GITHUB_ACTOR"), read("GITHUB_TRIGGERING_ACTOR")),
+        run_id=read("GITHUB_RUN_ID"),
+        repository_id=read("GITHUB_REPOSITORY_ID"),
+        workspace=read("GITHUB_WORKSPACE"),
+        why_no_sha="" if event in _DIRECT_EVENTS else about_other_code,
+    )
+
+
+def _gitlab(read: _Read) -> CiRun:
+    change = read("CI_MERGE_REQUEST_IID") or read("CI_EXTERNAL_PULL_REQUEST_IID")
+    if not change and read("CI_PIPELINE_SOURCE") in {"merge_request_event", "external_pull_request_event"}:
+        change = "(unknown)"
+    return CiRun(
+        ci="GitLab CI",
+        repository=read("CI_PROJECT_PATH"),
+        sha=read("CI_COMMIT_SHA"),
+        actors=_distinct(read("GITLAB_USER_LOGIN"), read("GITLAB_USER_EMAIL")),
+        run_id=read("CI_PIPELINE_ID"),
+        repository_id=read("CI_PROJECT_ID"),
+        workspace=read("CI_PROJECT_DIR"),
+        why_no_sha=_change("merge request", change),
+    )
+
+
+def _jenkins(read: _Read) -> CiRun:
+    return CiRun(
+        ci="Jenkins",
+        repository=repository_of(read("GIT_URL")),
+        sha=read("GIT_COMMIT"),
+        actors=_distinct(read("BUILD_USER_ID"), read("BUILD_USER_EMAIL")),  # where the plug-in build-user-vars is
+        run_id=read("BUILD_TAG"),
+        workspace=read("WORKSPACE"),
+        why_no_sha=_change("change", read("CHANGE_ID")),
+    )
+
+
+def _buildkite(read: _Read) -> CiRun:
+    change, commit = read("BUILDKITE_PULL_REQUEST"), read("BUILDKITE_COMMIT")
+    return CiRun(
+        ci="Buildkite",
+        repository=repository_of(read("BUILDKITE_REPO")),
+        sha="" if commit == "HEAD" else commit,  # a build of whatever was newest; the checkout knows
+        actors=_distinct(read("BUILDKITE_BUILD_CREATOR_EMAIL"), read("BUILDKITE_UNBLOCKER_EMAIL")),
+        run_id=read("BUILDKITE_BUILD_ID"),
+        workspace=read("BUILDKITE_BUILD_CHECKOUT_PATH"),
+        why_no_sha=_change("pull request", "" if change == "false" else change),
+    )
+
+
+def _circleci(read: _Read) -> CiRun:
+    # CIRCLE_PULL_REQUEST is also set on a branch that merely has a pull request open; its CIRCLE_SHA1 is no merge.
+    owner, name = read("CIRCLE_PROJECT_USERNAME"), read("CIRCLE_PROJECT_REPONAME")
+    return CiRun(
+        ci="CircleCI",
+        repository=repository_of(read("CIRCLE_REPOSITORY_URL")) or (f"{owner}/{name}" if owner and name else ""),
+        sha=read("CIRCLE_SHA1"),
+        actors=_distinct(read("CIRCLE_USERNAME")),
+        run_id=read("CIRCLE_WORKFLOW_ID"),
+        why_no_sha=_change("pull request", read("CIRCLE_PR_NUMBER")),
+    )
+
+
+def _codebuild(read: _Read) -> CiRun:
+    version = read("CODEBUILD_SOURCE_VERSION")
+    event = read("CODEBUILD_WEBHOOK_EVENT")
+    change = version if version.startswith("pr/") else event if event.startswith("PULL_REQUEST") else ""
+    return CiRun(
+        ci="CodeBuild",
+        repository=repository_of(read("CODEBUILD_SOURCE_REPO_URL")),
+        sha=read("CODEBUILD_RESOLVED_SOURCE_VERSION"),
+        actors=_distinct(read("CODEBUILD_INITIATOR")),
+        run_id=read("CODEBUILD_BUILD_ID"),
+        workspace=read("CODEBUILD_SRC_DIR"),
+        why_no_sha=_change("pull request", change),
+    )
+
+
+_CIS: tuple[tuple[str, Callable[[_Read], bool], Callable[[_Read], CiRun]], ...] = (
+    ("GITHUB_ACTIONS", lambda read: read("GITHUB_ACTIONS") == "true", _github),
+    ("GITLAB_CI", lambda read: read("GITLAB_CI") == "true", _gitlab),
+    ("BUILD_TAG=jenkins-…", lambda read: read("BUILD_TAG").startswith("jenkins-"), _jenkins),
+    ("BUILDKITE", lambda read: read("BUILDKITE") == "true", _buildkite),
+    ("CIRCLECI", lambda read: read("CIRCLECI") == "true", _circleci),
+    ("CODEBUILD_BUILD_ID", lambda read: bool(read("CODEBUILD_BUILD_ID")), _codebuild),
+)
