@@ -87,12 +87,18 @@ def boolean(node: Node) -> bool:
     return text == "true"
 
 
+def seconds(text: str) -> int | None:
+    """How long `90s`, `15m`, `1h` or `1d` is, in seconds; None for anything else."""
+    match = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
+    return int(match[1]) * _UNITS[match[2]] if match else None
+
+
 def duration(node: Node) -> int:
-    """`90s`, `15m`, `1h` or `1d`, in seconds."""
-    match = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", node.text or "")
-    if not match:
+    """A length of time, in seconds."""
+    length = seconds(node.text or "")
+    if length is None:
         raise bad(node, "this must be a duration such as 90s, 15m or 1h.")
-    return int(match[1]) * _UNITS[match[2]]
+    return length
 
 
 def time(node: Node) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from gate.errors import ReasonCode, Verdict, verdict
+from gate.errors import GateError, ReasonCode, Verdict, verdict
 
 CheckStatus = Literal["pass", "fail", "skip"]
 Severity = Literal["ok", "warning", "error"]
@@ -111,6 +111,12 @@ class Decision:
     def allowed(self) -> bool:
         """True for exactly one reason code, `allowed`."""
         return self.reason == "allowed"
+
+    @classmethod
+    def of_error(cls, error: GateError) -> "Decision":
+        """The answer where something went wrong before there was a deployment to decide on."""
+        check = Check("usage", "fail", error.expected, error.actual or error.message)
+        return cls(error.reason, error.message, error.hint, deployment={}, checks=(check,))
 
     def as_json(self) -> dict[str, Any]:
         """The object that `gate verify --json` prints (docs/reference.md)."""

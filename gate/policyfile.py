@@ -82,10 +82,10 @@ def _count(node: Node) -> int:
 
 
 def _max_age(node: Node) -> int:
-    seconds = duration(node)
-    if seconds > _LONGEST_MAX_AGE:
+    length = duration(node)
+    if length > _LONGEST_MAX_AGE:
         raise bad(node, "an approval may live for a day at most.", "Short lives keep a stolen token worthless.")
-    return seconds
+    return length
 
 
 def _approver(node: Node) -> str:

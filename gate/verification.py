@@ -27,13 +27,13 @@ def verify(tokens: Sequence[str], deployment: Deployment, policy: Policy, now: i
         UsageError: `tokens` is not a sequence of at most 16 strings.
     """
     approvals = _decode_all(tokens)
-    name = ""
+    step = STEPS[0]
     try:
-        for name, check, _, _ in STEPS:
+        for step in STEPS:
             for approval in approvals:
-                check(approval, deployment, policy, now)
+                step.check(approval, deployment, policy, now)
     except Denied as denial:
-        denial.step = name
+        denial.step = step.name
         raise
     _check_quorum(approvals, policy.environments[deployment.environment], policy)
     return approvals

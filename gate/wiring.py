@@ -12,6 +12,7 @@ from gate.uris import parse_uri
 
 if TYPE_CHECKING:
     from gate.audit import AuditLog
+    from gate.forge import History
     from gate.replay import ReplayStore
 
 
@@ -70,6 +71,24 @@ def load_policy(
             hint="Keep it elsewhere, or review it and pin it: --policy-sha256 with the output of sha256sum.",
         )
     return LoadedPolicy(compile_policy(data), path.parent if path else None)
+
+
+def open_history(checkout: Path | None, *, api_url: str, token: str) -> "History | None":
+    """Whom to ask who wrote the commits: the checkout first, then GitHub's API where there is its URL or a token."""
+    sources: list[History] = []
+    if checkout:
+        from gate.forge.git import LocalGit  # noqa: PLC0415 (paid for when used)
+
+        sources.append(LocalGit(checkout))
+    if api_url or token:
+        from gate.forge.github import GitHub  # noqa: PLC0415 (paid for when used)
+
+        sources.append(GitHub(api_url or "https://api.github.com", token or None))
+    if not sources:
+        return None
+    from gate.forge import FirstWhole  # noqa: PLC0415 (paid for when used)
+
+    return FirstWhole(sources)
 
 
 def _in_policy(field: str, error: UsageError) -> PolicyError:

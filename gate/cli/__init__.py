@@ -1,0 +1,97 @@
+"""The `gate` command. Each command is imported only when it is called."""
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from io import TextIOWrapper
+from typing import Any, TypeVar
+
+import click
+
+from gate import __version__
+from gate.errors import GateError, exit_code
+from gate.text import printable
+
+_COMMANDS = {
+    "init": "gate.cli.init:init",
+    "keys": "gate.cli.keys:keys",
+    "approve": "gate.cli.approve:approve",
+    "inspect": "gate.cli.inspect:inspect",
+    "verify": "gate.cli.verify:verify",
+    "audit": "gate.cli.audit:audit",
+    "doctor": "gate.cli.doctor:doctor",
+    "demo": "gate.cli.demo:demo",
+}
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="gate")
+def cli() -> None:
+    """Make "a human approved this deploy" something a machine can check.
+
+    \b
+    Example:
+      gate init
+      gate approve --environment production --approver alice@example.com
+    """
+
+
+def policy_option(command: F) -> F:
+    """The `--policy` option that most commands share."""
+    return click.option(
+        "--policy", default="gate.yaml", envvar="GATE_POLICY", show_envvar=True, show_default=True,
+        help="The policy: a path, or s3://BUCKET/KEY?region=R.",
+    )(command)  # fmt: skip
+
+
+def json_option(command: F) -> F:
+    """The `--json` option that most commands share."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")(command)
+
+
+def complain(error: GateError) -> None:
+    """Say on stderr what is wrong, expected against actual, and what to do next."""
+    click.echo(f"gate: {printable(error.message, 1000)}", err=True)
+    for label, text in (("expected", error.expected), ("actual", error.actual), ("next", error.hint)):
+        if text:
+            click.echo(f"  {label + ':':<10}{printable(text, 1000)}", err=True)
+
+
+def main() -> None:
+    """Run the command line. Every error ends here: explained on stderr, as an exit code, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except GateError as error:
+        complain(error)
+        sys.exit(exit_code(error.reason))
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+        sys.exit(3)
+    except Exception as error:  # noqa: BLE001 (a bug blocks, and says that it is one)
+        complain(GateError(f"a bug of its own ({type(error).__name__})", hint="Please report it, with what you ran."))
+        sys.exit(exit_code("internal.error"))
