@@ -1,0 +1,152 @@
+"""How a decision is told to GitHub Actions: outputs, a step summary and an annotation (docs/github.md).
+
+Everything that came from outside could try to speak for the gate here. Outputs go into a heredoc whose delimiter nobody
+can guess; the summary is HTML in which outside text stands escaped inside `<code>`, where GitHub makes no links, images
+or mentions; an annotation's text is escaped as the runner unescapes it.
+"""
+
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from html import escape
+from pathlib import Path
+from typing import Any, TextIO
+
+from gate.errors import GateError
+from gate.models import Check, Decision
+from gate.text import printable
+
+_TITLES = {
+    "allow": "✅ Deployment approved",
+    "deny": "⛔ Deployment blocked",
+    "error": "⚠️ Deployment blocked: no decision could be made",
+}
+_MARKS = {"pass": "✅", "fail": "❌", "skip": "skipped"}
+# A word of plain prose: nothing that GitHub could turn into something else (@name, #1, a URL, :emoji:, a commit).
+_PLAIN_WORD = re.compile(r"(?![0-9a-fA-F]{7})\(?(?:[^\W\d_]+(?:['-][^\W\d_]+)*|\d{1,6})\)?[.,;:]?")
+
+
+def announce(decision: Decision, environ: Mapping[str, str], stdout: TextIO) -> None:
+    """Tell GitHub of `decision`: one annotation on `stdout` where it blocks, then the outputs and the step summary.
+
+    Raises:
+        GateError: a file that GitHub named can't be written.
+    """
+    if not decision.allowed:
+        stdout.write(_unmuted(_annotation(decision), environ))
+        stdout.flush()
+    _append(environ, "GITHUB_OUTPUT", _outputs(decision))
+    _append(environ, "GITHUB_STEP_SUMMARY", _summary(decision))
+
+
+def _append(environ: Mapping[str, str], variable: str, text: str) -> None:
+    if not environ.get(variable):
+        return
+    try:
+        with Path(environ[variable]).open("a", encoding="utf-8") as file:
+            file.write(text)
+    except (OSError, ValueError):
+        raise GateError(
+            f"The file that {variable} names can't be written.",
+            hint="The decision stands in the audit log. Check the runner's disk, and ask for a new approval.",
+        ) from None
+
+
+def _outputs(decision: Decision) -> str:
+    values = {
+        "decision": decision.decision,
+        "reason": decision.reason,
+        "approvers": _joined(decision, "approver"),
+        "jti": _joined(decision, "jti"),
+        "record": printable(decision.record or "", 2000),
+    }
+    delimiter = secrets.token_hex(16)
+    return "".join(f"{name}<<{delimiter}\n{value}\n{delimiter}\n" for name, value in values.items())
+
+
+def _joined(decision: Decision, member: str) -> str:
+    return ",".join(printable(str(approval.get(member, ""))) for approval in decision.approvals)
+
+
+def _annotation(decision: Decision) -> str:
+    title = f"{_TITLES[decision.decision].partition(' ')[2]} ({decision.reason})"
+    return f"::error title={_property(title)}::{_data(f'{decision.message} {decision.hint}'.strip())}\n"
+
+
+def _data(text: str) -> str:
+    return printable(text, 2000).replace("%", "%25")  # the runner also unescapes line ends, but none is left here
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _unmuted(command: str, environ: Mapping[str, str]) -> str:
+    """`command` between the words that let the runner listen for it, where scripts/pre-deploy made it deaf."""
+    token = environ.get("GATE_STOP_COMMANDS")
+    return f"::{token}::\n{command}::stop-commands::{token}\n" if token else command
+
+
+def _summary(decision: Decision) -> str:
+    # One HTML block: Markdown is not read inside it, as long as no line is blank.
+    lines = [
+        f"<h2>{_TITLES[decision.decision]}</h2>",
+        f"<p>{_prose(decision.message)}</p>",
+        "<table>",
+        *(_row(f'<th align="left">{name}</th>', value) for name, value in _facts(decision) if value),
+        "</table>",
+        "<details><summary>Every check</summary><table>",
+        "<tr><th></th><th>Check</th><th>Expected</th><th>Found</th></tr>",
+        *map(_check_row, decision.checks),
+        "</table></details>",
+    ]
+    return "\n".join(lines) + "\n\n"
+
+
+def _facts(decision: Decision) -> list[tuple[str, str]]:
+    asked = decision.deployment
+    return [
+        ("Repository", _code(asked.get("repository"))),
+        ("Commit", _code(str(asked.get("sha") or "")[:12])),
+        ("Environment", _code(asked.get("environment"))),
+        ("Asked for by", _listed(asked.get("actors") or ())),
+        ("Approved by", "<br>".join(map(_approval, decision.approvals))),
+        ("Decision", f"<b>{decision.decision}</b> (<code>{decision.reason}</code>)"),
+        ("Next step", _prose(decision.hint)),
+        ("Audit record", _code(decision.record)),
+    ]
+
+
+def _approval(approval: Mapping[str, Any]) -> str:
+    issued, expires = (_moment(approval.get(name)) for name in ("issued_at", "expires_at"))
+    return f"{_code(approval.get('approver'))} on {issued}, good until {expires}"
+
+
+def _moment(seconds: Any) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    except (TypeError, ValueError, OverflowError, OSError):
+        return _code(seconds) or "an unknown time"
+
+
+def _check_row(check: Check) -> str:
+    return _row(f"<td>{_MARKS[check.status]}</td>", *map(_code, (check.name, check.expected, check.actual)))
+
+
+def _row(head: str, *cells: str) -> str:
+    return f"<tr>{head}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(map(_code, values))
+
+
+def _code(value: Any) -> str:
+    text = "" if value is None else printable(str(value))
+    return f"<code>{escape(text)}</code>" if text.strip() else ""
+
+
+def _prose(text: str) -> str:
+    words = printable(text, 2000).split()
+    return " ".join(word if _PLAIN_WORD.fullmatch(word) else _code(word) for word in words)

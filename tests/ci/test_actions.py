@@ -1,0 +1,206 @@
+"""What GitHub is told of a decision, and that nothing from outside can tell it anything else."""
+
+import io
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.actions import announce
+from gate.errors import GateError, ReasonCode
+from gate.models import Check, Decision
+
+ALLOW = Decision(
+    reason="allowed",
+    message="alice@example.com approved acme/shop at 0123456789ab for production.",
+    hint="",
+    deployment={
+        "repository": "acme/shop",
+        "sha": "0123456789abcdef0123456789abcdef01234567",
+        "environment": "production",
+        "actors": ["deploy-bot"],
+    },
+    approvals=(
+        {"approver": "alice@example.com", "jti": "J1", "kid": "k", "issued_at": 1796000000, "expires_at": 1796000600},
+        {"approver": "bob", "jti": "J2", "kid": "k", "issued_at": 1796000060, "expires_at": 1796000660},
+    ),
+    record="file:///audit/acme/shop/production/1.json",
+    checks=(Check("signature", "pass", "k", "k"), Check("passkey", "skip")),
+)
+
+HOSTILE = [
+    "\n::set-output name=decision::allow",
+    "\r\n::error::forged",
+    "##[set-output name=decision]allow",
+    "</code></td></tr></table><h1>APPROVED</h1>",
+    '<img src=x onerror="alert(1)">',
+    "[click](https://evil.example)",
+    "![x](https://evil.example/x.png)",
+    "https://evil.example www.evil.example",
+    "@octocat @acme/team #1 GH-1 :tada: deadbeef1234",
+    "a|b|c\n|---|",
+    "`code` $(touch canary) ${{ github.token }} <!-- -->",
+    "\u202eecilA \u2066 \x1b[31m \ud800",
+    "x" * 5000,
+]
+
+
+def told(decision: Decision, folder: Path, **more: str) -> tuple[dict[str, str], str, str]:
+    """`(outputs, summary, stdout)` after announcing `decision`."""
+    output, summary, stdout = folder / "output", folder / "summary", io.StringIO()
+    for file in (output, summary):
+        file.unlink(missing_ok=True)
+    announce(decision, {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(summary), **more}, stdout)
+    return read_outputs(output.read_text("utf-8")), summary.read_text("utf-8"), stdout.getvalue()
+
+
+def read_outputs(text: str) -> dict[str, str]:
+    """`text` as the runner reads a file command: NAME<<DELIMITER, lines up to the delimiter."""
+    values: dict[str, str] = {}
+    lines = iter(text.split("\n")[:-1])
+    for line in lines:
+        name, _, delimiter = line.partition("<<")
+        assert name not in values
+        assert name.isidentifier()
+        value = []
+        for inner in lines:
+            if inner == delimiter:
+                break
+            value.append(inner)
+        values[name] = "\n".join(value)
+    return values
+
+
+class _Page(HTMLParser):
+    """Collects what a summary shows, and fails on markup that the gate does not write."""
+
+    TAGS = ("h2", "p", "table", "tr", "th", "td", "b", "code", "details", "summary")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.code = ""
+        self.prose = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag == "br" or tag in self.TAGS
+        assert attrs in ([], [("align", "left")])
+        if tag != "br":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "code" in self.open:
+            self.code += data + "\n"
+        else:
+            self.prose += data
+
+    def handle_comment(self, data: str) -> None:
+        pytest.fail("a comment in the summary")
+
+
+def with_text(text: str, reason: ReasonCode = "approver.not_allowed") -> Decision:
+    """A decision that shows `text` wherever a decision shows text."""
+    return Decision(
+        reason=reason,
+        message=text,
+        hint=text,
+        deployment={"repository": text, "sha": text, "environment": text, "actors": [text, text]},
+        approvals=({"approver": text, "jti": text, "kid": text, "issued_at": 10**30, "expires_at": None},),
+        record=text,
+        checks=(Check("environment", "fail", text, text),),
+    )
+
+
+def test_an_allowed_deployment_sets_every_output_and_says_nothing_else(tmp_path: Path) -> None:
+    outputs, summary, stdout = told(ALLOW, tmp_path)
+    assert outputs == {
+        "decision": "allow",
+        "reason": "allowed",
+        "approvers": "alice@example.com,bob",
+        "jti": "J1,J2",
+        "record": "file:///audit/acme/shop/production/1.json",
+    }
+    assert stdout == ""
+    assert "✅ Deployment approved" in summary
+
+
+def test_the_summary_answers_who_approved_what_and_when(tmp_path: Path) -> None:
+    _, summary, _ = told(ALLOW, tmp_path)
+    page = _Page(summary)
+    for shown in ("acme/shop", "0123456789ab", "production", "alice@example.com", "bob", "deploy-bot"):
+        assert shown in page.code
+    assert "on 2026-11-30 00:53 UTC, good until 2026-11-30 01:03 UTC" in page.prose
+
+
+def test_a_denial_is_annotated_once_with_its_reason_and_next_step(tmp_path: Path) -> None:
+    denied = Decision("replay.used", "This approval was used already.", "Ask for a new one.", {}, (), None)
+    outputs, summary, stdout = told(denied, tmp_path)
+    assert stdout == (
+        "::error title=Deployment blocked (replay.used)::This approval was used already. Ask for a new one.\n"
+    )
+    assert outputs["decision"] == "deny"
+    assert outputs["approvers"] == outputs["jti"] == outputs["record"] == ""
+    assert "Ask for a new one." in _Page(summary).prose
+
+
+def test_the_runner_is_deaf_to_all_but_the_annotation(tmp_path: Path) -> None:
+    _, _, stdout = told(with_text("no"), tmp_path, GATE_STOP_COMMANDS="T0")
+    first, annotation, last, end = stdout.split("\n")
+    assert (first, last, end) == ("::T0::", "::stop-commands::T0", "")
+    assert annotation.startswith("::error title=")
+
+
+def test_an_annotation_is_escaped_as_the_runner_unescapes_it(tmp_path: Path) -> None:
+    _, _, stdout = told(with_text("100%0A: a,b"), tmp_path)
+    assert stdout.endswith("::100%250A: a,b 100%250A: a,b\n")
+
+
+@pytest.mark.parametrize("reason", get_args(ReasonCode))
+def test_every_reason_can_be_announced(reason: ReasonCode, tmp_path: Path) -> None:
+    outputs, summary, stdout = told(with_text("why", reason), tmp_path)
+    assert outputs["reason"] == reason
+    assert stdout.count("::error ") == (reason != "allowed")
+    assert _Page(summary)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_stays_text(text: str, tmp_path: Path) -> None:
+    _assert_inert(text, tmp_path)
+
+
+@given(text=st.text(max_size=200))
+def test_any_text_stays_text(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    _assert_inert(text, tmp_path_factory.getbasetemp())
+
+
+def _assert_inert(text: str, folder: Path) -> None:
+    outputs, summary, stdout = told(with_text(text), folder)
+    assert set(outputs) == {"decision", "reason", "approvers", "jti", "record"}
+    assert outputs["decision"] == "deny"
+    assert all(value.isprintable() for value in outputs.values())
+    assert stdout[:-1].isprintable()
+    assert stdout.startswith("::error title=Deployment blocked (approver.not_allowed)::")
+    page = _Page(summary)
+    assert "\n\n" not in summary[:-2]
+    assert not set("@#/[]`<>|") & set(page.prose.replace("Every check", ""))
+    assert len(summary) < 64 * 1024
+
+
+def test_an_output_that_cannot_be_written_blocks(tmp_path: Path) -> None:
+    with pytest.raises(GateError, match="GITHUB_OUTPUT"):
+        announce(ALLOW, {"GITHUB_OUTPUT": str(tmp_path / "no" / "such" / "folder")}, io.StringIO())
+
+
+def test_outside_github_nothing_is_written(tmp_path: Path) -> None:
+    stdout = io.StringIO()
+    announce(ALLOW, {}, stdout)
+    assert stdout.getvalue() == ""
