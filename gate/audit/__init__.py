@@ -9,10 +9,28 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from gate.errors import UsageError
+from gate.errors import AuditUnavailable, UsageError
 from gate.models import Finding, Stream
 from gate.text import printable
 from gate.uris import parse_uri
+
+MAX_RECORD = 256 * 1024  # bytes: a head has to fit into one DynamoDB item, which ends at 400 KB
+
+
+class NotARecord(AuditUnavailable):
+    """Something that can't be a record stands where one belongs: a symbolic link, a folder, a delete marker."""
+
+
+class Occupied(AuditUnavailable):
+    """Another record stands where one was to be written: the log is ahead of the replay store's head."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(
+            f"Another record already stands at {uri}.",
+            hint="The replay store has lost its state, or belongs to another log. Wait until every approval has "
+            "expired (max_age), then give the policy a new audit prefix, and keep the old log as it is "
+            "(docs/operations.md).",
+        )
 
 
 class AuditLog(Protocol):
@@ -24,12 +42,18 @@ class AuditLog(Protocol):
         Finding these very bytes there is success: an earlier try, or a helper, wrote them.
 
         Raises:
-            AuditUnavailable: other bytes stand there, or the log can't be written.
+            Occupied: other bytes stand there.
+            AuditUnavailable: the log can't be written.
         """
         ...
 
     def get(self, stream: Stream, seq: int) -> bytes | None:
-        """Record number `seq`, None where there is none."""
+        """Record number `seq`, None where there is none; of one that is too large the first `MAX_RECORD + 1` bytes.
+
+        Raises:
+            NotARecord: what stands there can't be one.
+            AuditUnavailable: the log can't be read.
+        """
         ...
 
     def read(self, stream: Stream, first: int, last: int) -> Iterator[bytes | None]:

@@ -1,0 +1,97 @@
+"""The chain: how a record joins its stream, so that concurrent writers leave neither a gap nor a fork.
+
+The head that the replay store anchors is where writers queue: whoever advances it by one owns that place, and the next
+writer first writes the head's record to the log if its owner died before doing so. So the log never holds more than
+the head says, and what the head says is never lost.
+"""
+
+import random
+import time
+from contextlib import suppress
+
+from gate.audit import AuditLog
+from gate.errors import AuditUnavailable, ReplayUnavailable
+from gate.models import Head, Stream
+from gate.record import Entry, Record, RecordError, compose, digest, parse
+from gate.replay import ReplayStore
+from gate.text import printable
+
+_TRIES = 100
+_LONGEST_PAUSE = 0.2  # seconds
+_jitter = random.SystemRandom()
+
+
+def append(log: AuditLog, heads: ReplayStore, entry: Entry) -> str:
+    """Record `entry` durably as the newest of its stream, and return the record's URI.
+
+    Raises:
+        AuditUnavailable: the log can't be written, does not continue from its anchored head, or is too busy.
+        ReplayUnavailable: the head can't be had.
+        RecordError: the entry holds what a record can't.
+    """
+    stream = entry.stream
+    tried: Head | None = None
+    for attempt in range(_TRIES):
+        head = heads.head(stream)
+        if head is not None:
+            _finish(log, stream, head)
+        # Our own advance may have worked although its answer was lost, and another writer finished it for us.
+        if tried is not None and log.get(stream, tried.seq) == tried.record:
+            return log.uri(stream, tried.seq)
+        tried = _next(entry, head)
+        if heads.advance(stream, tried, expected=tried.seq - 1):
+            uri = log.put(stream, tried.seq, tried.record)
+            with suppress(ReplayUnavailable):  # the record stands; the next writer only looks once more
+                heads.settle(stream, tried.seq)
+            return uri
+        time.sleep(_jitter.uniform(0, min(_LONGEST_PAUSE, 0.002 * 2 ** min(attempt, 10))))
+    raise AuditUnavailable(
+        f"The audit stream {printable(stream.path)} is too busy: {_TRIES} tries to extend it were overtaken.",
+        hint="Run fewer deployments of one repository and environment at the same time, or try again.",
+    )
+
+
+def last_allowed_sha(heads: ReplayStore, stream: Stream) -> str | None:
+    """The newest sha that was allowed in `stream`, None where none ever was.
+
+    Raises:
+        AuditUnavailable: the anchored head is no record of this stream.
+        ReplayUnavailable: the head can't be had.
+    """
+    head = heads.head(stream)
+    return anchored(stream, head).last_allowed_sha if head is not None else None
+
+
+def anchored(stream: Stream, head: Head) -> Record:
+    """The record that a head anchors.
+
+    Raises:
+        AuditUnavailable: it is none, or one of another place; nothing can follow it.
+    """
+    try:
+        record = parse(head.record)
+    except RecordError as error:
+        raise _bad_anchor(stream, str(error)) from None
+    if (record.stream, record.seq) != (stream, head.seq):
+        raise _bad_anchor(stream, "it is a record of another place")
+    return record
+
+
+def _next(entry: Entry, head: Head | None) -> Head:
+    if head is None:
+        return Head(1, compose(entry, None), written=False)
+    before = anchored(entry.stream, head)
+    return Head(head.seq + 1, compose(entry, before, digest(head.record)), written=False)
+
+
+def _finish(log: AuditLog, stream: Stream, head: Head) -> None:
+    """Write the head's record, if its owner may have died before it could."""
+    if not head.written:
+        log.put(stream, head.seq, head.record)
+
+
+def _bad_anchor(stream: Stream, why: str) -> AuditUnavailable:
+    return AuditUnavailable(
+        f"The newest record of {printable(stream.path)} in the replay store is unusable: {why}.",
+        hint="Was the store edited, or written by a newer gate? Run gate audit verify (docs/operations.md).",
+    )
