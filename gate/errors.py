@@ -95,13 +95,21 @@ class SignerError(GateError):
 
 
 class Denied(GateError):
-    """A check failed; the deployment is not allowed."""
+    """A check failed; the deployment is not allowed. `step` is that check's name, "" where whoever catches it knows."""
 
     def __init__(
-        self, reason: ReasonCode, message: str, *, hint: str = "", expected: str = "", actual: str = ""
+        self,
+        reason: ReasonCode,
+        message: str,
+        *,
+        hint: str = "",
+        expected: str = "",
+        actual: str = "",
+        step: str = "",
     ) -> None:
         super().__init__(message, hint=hint, expected=expected, actual=actual)
         self.reason = reason
+        self.step = step
 
 
 class Undecided(Denied):

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gate import __version__
 from gate.chain import append, last_allowed_sha
 from gate.deployment import Deployment
 from gate.errors import AuditUnavailable, Denied, ReasonCode, ReplayUnavailable, Undecided, UsageError
 from gate.models import Check, Commit, Consumption, Decision
 from gate.policy import Policy
+from gate.record import Entry
 from gate.text import plural
 from gate.tokens import Approval
 from gate.verification import CHECKS, LEEWAY, check_age, check_separation, passed, verify
@@ -31,7 +33,7 @@ class Gate:
     one, must stand at the approved commit. `clock` gives epoch seconds, and is read once per decision.
     """
 
-    def __init__(  # noqa: PLR0913 (its collaborators)
+    def __init__(
         self,
         policy: Policy,
         replay: "ReplayStore",
@@ -132,7 +134,7 @@ class Gate:
         if attempt.store_is_down:
             return attempt.decision(record=None)  # asking the same store again would only take time
         try:
-            uri = append(self._audit, self._replay, attempt.deployment.stream, attempt.entry(tokens))
+            uri = append(self._audit, self._replay, attempt.entry(tokens))
         except (AuditUnavailable, ReplayUnavailable) as error:
             return attempt.unrecorded(error)
         except Exception as error:  # noqa: BLE001 (a bug blocks, and says that it is one)
@@ -211,6 +213,19 @@ class _Attempt:
             sha=deployment.sha,
             approver=approval.approver,
             run_id=deployment.run_id,
+        )
+
+    def entry(self, tokens: Sequence[str]) -> Entry:
+        return Entry(
+            invocation=self.nonce,
+            decided_at=self.now,
+            reason=self.reason,
+            message=self.message,
+            deployment=self.deployment,
+            approvals=tuple(approval.summary() for approval in self.counted),
+            tokens=tuple(dict.fromkeys(tokens)),
+            policy_sha256=self.policy.sha256,
+            gate=__version__,
         )
 
     def decision(self, record: str | None) -> Decision:

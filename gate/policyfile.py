@@ -33,8 +33,8 @@ def compile_policy(data: bytes) -> Policy:
     audience = fields.optional("audience", word, "deploy-gate")
     replay, audit = fields.required("replay", word), fields.required("audit", word)
     keys = _by_kid(fields.required("keys", list_of(_key)))
-    teams = fields.optional("teams", mapping_of(list_of(_approver)), {})
-    people = fields.optional("people", mapping_of(_person), {})
+    teams: dict[str, list[str]] = fields.optional("teams", mapping_of(list_of(_approver)), {})
+    people: dict[str, Person] = fields.optional("people", mapping_of(_person), {})
     environments = fields.required("environments", mapping_of(lambda node: node))
     fields.done()
     compiled = {name: _environment(name, node, teams) for name, node in environments.items()}
@@ -172,7 +172,7 @@ def _check_teams(teams: dict[str, list[str]], fields: Fields) -> None:
 def _person(node: Node) -> Person:
     fields = Fields(node, "this person")
     github = fields.optional("github", _approver, None)
-    emails = fields.optional("emails", list_of(_approver), [])
+    emails: list[str] = fields.optional("emails", list_of(_approver), [])
     fields.done()
     return Person(github, tuple(emails))
 

@@ -34,7 +34,7 @@ _DEFAULT_LIFE = 600  # seconds
 @click.option("--signer", default="", envvar="GATE_SIGNER", show_envvar=True,
               help=f"The key to sign with.  [default: file:{KEY} beside the policy]")  # fmt: skip
 @policy_option
-def approve(  # noqa: PLR0913 (each is an option)
+def approve(
     repository: str,
     sha: str,
     environment: str,

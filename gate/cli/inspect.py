@@ -14,16 +14,16 @@ _UNVERIFIED = "NOTHING HERE IS VERIFIED: anybody can write such a token. Only `g
 
 
 @click.command()
-@click.argument("token")
+@click.argument("text", metavar="TOKEN")
 @json_option
-def inspect(token: str, *, as_json: bool) -> None:
+def inspect(text: str, *, as_json: bool) -> None:
     """Decode TOKEN (- reads it from standard input) and explain it. Verifies nothing.
 
     \b
     Example:
       gate inspect - < token.txt
     """
-    approval = decode(sys.stdin.read(65_536).strip() if token == "-" else token.strip())
+    approval = decode(sys.stdin.read(65_536).strip() if text == "-" else text.strip())
     if as_json:
         header = {"alg": approval.alg, "kid": approval.kid}
         click.echo(json.dumps({"verified": False, "header": header, "claims": dict(approval.claims)}))
