@@ -1,5 +1,6 @@
 """The replay store: where a JTI is consumed, once, and where the head of each audit stream is anchored."""
 
+import time
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -57,16 +58,22 @@ class Replayed(Denied):
     """A JTI was used before; `prior` is that use."""
 
     def __init__(self, prior: Consumption) -> None:
-        when = prior.used_at
-        run = f" in run {printable(prior.run_id)}" if prior.run_id else ""
+        who, run = printable(prior.approver), f" in run {printable(prior.run_id)}" if prior.run_id else ""
         super().__init__(
             "replay.used",
-            f"This approval by {printable(prior.approver)} was already used{run}.",
+            f"This approval by {who} was already used, at {_moment(prior.used_at)}{run}.",
             hint="An approval works once. Ask for a new one.",
             expected="an approval that was never used",
-            actual=f"used at {when} (epoch seconds){run} for {prior.stream.path} {prior.sha}",
+            actual=f"used at {_moment(prior.used_at)}{run} for {printable(f'{prior.stream.path} {prior.sha}')}",
         )
         self.prior = prior
+
+
+def _moment(epoch_seconds: int) -> str:
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch_seconds))
+    except (OverflowError, OSError, ValueError):  # whatever a store holds can be shown
+        return f"{epoch_seconds} (epoch seconds)"
 
 
 _BACKENDS = {
