@@ -29,8 +29,8 @@ def inspect(text: str, *, as_json: bool) -> None:
         click.echo(json.dumps({"verified": False, "header": header, "claims": dict(approval.claims)}))
         return
     click.secho(_UNVERIFIED, fg="yellow", bold=True)
-    for label, text in _lines(approval):
-        click.echo(f"  {label:<12}{printable(text, 600)}")
+    for label, value in _lines(approval):
+        click.echo(f"  {label:<12}{printable(value, 600)}")
 
 
 def _lines(approval: Approval) -> list[tuple[str, str]]:

@@ -57,7 +57,7 @@ def _backend(uri: Uri) -> "_Backend":
             f"{printable(uri.text)}: no signer is called {uri.scheme!r}",
             hint=f"Known: {', '.join(f'{name}:' for name in _BACKENDS)}",
         )
-    backend: _Backend = import_module(_BACKENDS[uri.scheme])  # type: ignore[assignment]
+    backend: _Backend = import_module(_BACKENDS[uri.scheme])
     return backend
 
 

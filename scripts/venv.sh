@@ -1,0 +1,20 @@
+# Sourced by the other scripts: a virtual environment that holds exactly what a lock file names.
+
+apt_install() {
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "please install: $*" >&2; exit 2; }
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+}
+
+# make_venv DIR LOCK: the environment at DIR, made anew whenever LOCK or the interpreter has changed.
+make_venv() {
+  python=${PYTHON:-python3}
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed" >&2; exit 2; }
+  stamp=$("$python" -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read() + sys.version.encode()).hexdigest())' "$2")
+  [ "$(cat "$1/stamp" 2>/dev/null)" = "$stamp" ] && return
+  "$python" -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+  rm -rf "$1"
+  "$python" -m venv "$1"
+  "$1/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$2"
+  "$1/bin/python" -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "gate.pth").write_text(f"{pathlib.Path.cwd()}\n")'
+  echo "$stamp" >"$1/stamp"
+}
