@@ -21,7 +21,8 @@ def decision_lines(decision: Decision, style: Style) -> Iterator[str]:
         mark, colour = _MARKS[check.status]
         if check.status == "fail":
             yield f"  {style(mark, colour)} {check.name}"
-            yield f"      expected  {printable(check.expected)}"
+            if check.expected:
+                yield f"      expected  {printable(check.expected)}"
             yield f"      actual    {printable(check.actual)}"
         elif check.actual != "not reached":
             yield f"  {style(mark, colour)} {check.name:<12}{style(printable(check.actual), 'bright_black')}"

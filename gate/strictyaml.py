@@ -76,7 +76,7 @@ def _node(event: yaml.NodeEvent, line: int) -> Node:
     if getattr(event, "tag", None) is not None:
         raise PolicyError(f"Line {line}: tags (!) are not allowed.")
     if isinstance(event, yaml.ScalarEvent):
-        return Node(line, text=event.value, plain=event.style is None)
+        return Node(line, text=event.value, plain=not event.style)
     if isinstance(event, yaml.SequenceStartEvent):
         return Node(line, items=[])
     return Node(line, members={})

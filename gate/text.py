@@ -1,4 +1,6 @@
-"""Text from outside, made safe to show."""
+"""Values, and text from outside, made fit to show."""
+
+import time
 
 
 def printable(text: str, limit: int = 300) -> str:
@@ -14,3 +16,11 @@ def printable(text: str, limit: int = 300) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 approval`, `2 approvals`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def utc(seconds: int) -> str:
+    """Epoch seconds as `2026-11-23 20:41:07Z`; as a bare number where no calendar goes that far."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} s after 1970"

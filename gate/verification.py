@@ -12,7 +12,7 @@ from gate.errors import Denied, UsageError
 from gate.models import Check, Commit
 from gate.people import separate_duties
 from gate.policy import Environment, Policy
-from gate.text import plural, printable
+from gate.text import plural, printable, utc
 from gate.tokens import Approval, decode
 
 LEEWAY = 30  # seconds that clocks may differ
@@ -148,13 +148,13 @@ def _check_key(approval: Approval, deployment: Deployment, policy: Policy, now: 
             "key.outside_window",
             "The approval was issued outside the time for which the policy trusts its key.",
             expected=f"issued from {_bound(trusted.not_before)} to {_bound(trusted.not_after)}",
-            actual=f"issued at {approval.issued_at}",
+            actual=f"issued at {utc(approval.issued_at)}",
             hint="Approve with the key that is trusted today.",
         )
 
 
 def _bound(time: int | None) -> str:
-    return "ever" if time is None else str(time)
+    return "ever" if time is None else utc(time)
 
 
 def _check_signature(approval: Approval, deployment: Deployment, policy: Policy, now: int) -> None:  # noqa: ARG001
@@ -174,16 +174,16 @@ def _check_time(approval: Approval, deployment: Deployment, policy: Policy, now:
         raise Denied(
             "token.not_yet_valid",
             "The approval is not valid yet.",
-            expected=f"now to be {starts} or later",
-            actual=f"{now}, which is {starts - now} s too early",
+            expected=f"now to be {utc(starts)} or later",
+            actual=f"{utc(now)}, which is {starts - now} s too early",
             hint="Compare the clocks of signer and gate, or wait.",
         )
     if now >= approval.expires_at + LEEWAY:
         raise Denied(
             "token.expired",
             f"The approval by {approval.approver} has expired.",
-            expected=f"now to be before {approval.expires_at}",
-            actual=f"{now}, which is {now - approval.expires_at} s too late",
+            expected=f"now to be before {utc(approval.expires_at)}",
+            actual=f"{utc(now)}, which is {now - approval.expires_at} s too late",
             hint="Ask for a new approval, shortly before the deploy.",
         )
 
@@ -322,7 +322,7 @@ STEPS = (
         "time",
         _check_time,
         "within the approval's life",
-        lambda approval: f"from {approval.issued_at} to {approval.expires_at}",
+        lambda approval: f"from {utc(approval.issued_at)} to {utc(approval.expires_at)}",
     ),
     Step("audience", _check_audience, "this gate's audience", lambda approval: printable(approval.claims["aud"])),
     Step("scope", _check_scope, "this repository and commit", lambda approval: str(approval.scope)),

@@ -28,7 +28,7 @@ _OTHER_SHA = "0123456789abcdef0123456789abcdef01234567"
 
 @click.command()
 @click.option("--checkout", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".",
-              help="Whose HEAD to deploy in the story.  [default: the current folder, where it is a checkout]")  # fmt: skip
+              help="Whose HEAD to deploy in the story.")  # fmt: skip
 def demo(checkout: Path) -> None:
     """Tell the whole story: approve, allow, deny, prove, and catch a forged record. Changes nothing outside /tmp.
 

@@ -2,12 +2,11 @@
 
 import json
 import sys
-from datetime import datetime, timezone
 
 import click
 
 from gate.cli import json_option
-from gate.text import printable
+from gate.text import printable, utc
 from gate.tokens import Approval, decode
 
 _UNVERIFIED = "NOTHING HERE IS VERIFIED: anybody can write such a token. Only `gate verify` decides."
@@ -40,8 +39,8 @@ def _lines(approval: Approval) -> list[tuple[str, str]]:
         ("repository", approval.scope.repository),
         ("commit", approval.scope.sha),
         ("environment", str(claims["environment"])),
-        ("issued", _time(approval.issued_at)),
-        ("expires", _time(approval.expires_at)),
+        ("issued", utc(approval.issued_at)),
+        ("expires", utc(approval.expires_at)),
         ("issuer", str(claims["iss"])),
         ("audience", str(claims["aud"])),
         ("key", f"{approval.kid} ({approval.alg})"),
@@ -49,10 +48,3 @@ def _lines(approval: Approval) -> list[tuple[str, str]]:
     ]
     shown = {"iss", "sub", "aud", "scope", "environment", "jti", "iat", "exp"}
     return lines + [(name, str(value)) for name, value in claims.items() if name not in shown]
-
-
-def _time(seconds: int) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds} s after 1970"
