@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from gate.audit import MAX_RECORD, NotARecord, Occupied, RecordPath
 from gate.errors import AuditUnavailable
@@ -92,7 +93,7 @@ class Directory:
 
     def uri(self, stream: Stream, seq: int) -> str:
         """`file:///…`; see `AuditLog.uri`."""
-        return (self._root.absolute() / str(RecordPath(stream, seq))).as_uri()
+        return f"file://{quote(str(self._root.absolute()))}/{RecordPath(stream, seq)}"
 
     def diagnose(self) -> Iterator[Finding]:
         """Whether the folder can be written, and by whom."""

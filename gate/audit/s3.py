@@ -1,0 +1,205 @@
+"""`s3://BUCKET/PREFIX?region=R[&endpoint=URL]`: an audit log in an S3 bucket with Object Lock.
+
+IAM actions. The gate: `s3:PutObject` and `s3:GetObject` on the prefix, `s3:ListBucket` on the bucket (without which AWS
+answers 403, not 404, where there is no record). An auditor: `s3:GetObject`, `s3:ListBucket`. `gate doctor` besides:
+`s3:GetBucketVersioning`, `s3:GetBucketObjectLockConfiguration`. Object Lock protects versions, not names, so deny
+`s3:DeleteObject` and `s3:BypassGovernanceRetention` to all of them.
+"""
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gate.audit import MAX_RECORD, NotARecord, Occupied, RecordPath
+from gate.aws import check_options, client, code, explain, speaks_in_clear
+from gate.errors import AuditUnavailable, UsageError
+from gate.models import Finding, Stream
+from gate.text import printable
+from gate.uris import Uri
+
+_READERS = 10  # as many connections as the SDK keeps open
+_AHEAD = 4 * _READERS  # records in flight or in hand: what bounds the memory
+_jitter = random.SystemRandom()
+
+
+def open_log(uri: Uri, base: Path | None) -> "Bucket":  # noqa: ARG001 (every backend's signature)
+    """The log that `uri` names. Nothing is contacted yet.
+
+    Raises:
+        UsageError: the URI names no bucket or region, or has an unknown option.
+    """
+    check_options(uri)
+    bucket, prefix = uri.location("bucket")
+    return Bucket(bucket, prefix.strip("/"), uri.query)
+
+
+def read_object(uri: Uri, limit: int) -> bytes:
+    """At most the first `limit` bytes of the object that an `s3://BUCKET/KEY?region=R` URI names.
+
+    Raises:
+        UsageError: the URI names no bucket, key or region.
+        AuditUnavailable: the object can't be read, or does not exist.
+    """
+    check_options(uri)
+    bucket, key = uri.location("bucket")
+    if not key:
+        raise UsageError(f"{uri.text}: names no object", hint="Write s3://BUCKET/KEY?region=R.")
+    data = Bucket(bucket, "", uri.query).object(key, limit)
+    if data is None:
+        raise AuditUnavailable(f"s3://{bucket}/{key} does not exist.", hint="Correct its name.")
+    return data
+
+
+class Bucket:
+    """An `AuditLog` below a prefix of an S3 bucket; safe between threads."""
+
+    def __init__(self, bucket: str, prefix: str, query: dict[str, str]) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._query = query
+        self._what = f"The S3 bucket {printable(bucket)}"
+
+    def put(self, stream: Stream, seq: int, record: bytes) -> str:
+        """One conditional PUT; see `AuditLog.put`."""
+        uri = self.uri(stream, seq)
+        with self._explained():
+            if not self._create(self._key(stream, seq), record) and self.get(stream, seq) != record:
+                raise Occupied(uri)
+        return uri
+
+    def get(self, stream: Stream, seq: int) -> bytes | None:
+        """One GET; see `AuditLog.get`."""
+        return self.object(self._key(stream, seq), MAX_RECORD + 1)
+
+    def read(self, stream: Stream, first: int, last: int) -> Iterator[bytes | None]:
+        """GETs in parallel, a bounded number ahead; see `AuditLog.read`."""
+        from concurrent.futures import Future, ThreadPoolExecutor  # noqa: PLC0415 (the gate itself never reads on)
+
+        ahead: deque[Future[bytes | None]] = deque()
+        readers = ThreadPoolExecutor(_READERS, "audit-read")
+        try:
+            for seq in range(first, last + 1):
+                ahead.append(readers.submit(self.get, stream, seq))
+                if len(ahead) == _AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            readers.shutdown(cancel_futures=True)
+
+    def listing(self) -> Iterator[str]:
+        """A paginated listing; see `AuditLog.listing`."""
+        with self._explained():
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+            for page in pages:
+                for item in page.get("Contents", ()):
+                    yield item["Key"].removeprefix(self._prefix)
+
+    def uri(self, stream: Stream, seq: int) -> str:
+        """`s3://BUCKET/…`; see `AuditLog.uri`."""
+        return f"s3://{self._bucket}/{self._key(stream, seq)}"
+
+    def diagnose(self) -> Iterator[Finding]:
+        """Whether the bucket answers, keeps versions, and locks them."""
+        subject = f"audit log s3://{printable(self._bucket)}"
+        if speaks_in_clear(self._query):
+            yield Finding("warning", subject, "is asked over plain HTTP", "Use an https:// endpoint.")
+        try:
+            with self._explained():
+                self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        except AuditUnavailable as error:
+            yield Finding("error", subject, error.message, error.hint)
+            return
+        yield Finding("ok", subject, "answers")
+        yield self._diagnosed(subject, self._keeps_versions, "keeps versions", "aws s3api put-bucket-versioning")
+        yield self._diagnosed(
+            subject,
+            self._locks,
+            "locks every record for a default retention (Object Lock)",
+            "aws s3api put-object-lock-configuration, with a default retention in COMPLIANCE mode",
+        )
+
+    def object(self, key: str, limit: int) -> bytes | None:
+        """At most the first `limit` bytes of an object, None where there is none.
+
+        Raises:
+            NotARecord: it was deleted; its versions still stand behind a delete marker.
+            AuditUnavailable: the bucket does not exist, or can't be read.
+        """
+        with self._explained():
+            try:
+                answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            except Exception as error:
+                if code(error) != "NoSuchKey":
+                    raise
+                if _is_delete_marker(error):
+                    hint = "Restore it: delete the delete marker. And deny s3:DeleteObject (docs/operations.md)."
+                    raise NotARecord(f"s3://{self._bucket}/{key} was deleted.", hint=hint) from None
+                return None
+            with closing(answer["Body"]) as body:
+                data: bytes = body.read(limit)
+                if len(data) < limit:
+                    body.read(1)  # the SDK compares length and checksum when it meets the end
+                return data
+
+    @cached_property
+    def _client(self) -> Any:
+        return client("s3", self._query)
+
+    def _key(self, stream: Stream, seq: int) -> str:
+        return f"{self._prefix}{RecordPath(stream, seq)}"
+
+    def _create(self, key: str, record: bytes, tries: int = 5) -> bool:
+        """Write an object unless there is one; False if there is."""
+        try:
+            self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=record, ContentType="application/json", IfNoneMatch="*"
+            )
+        except Exception as error:
+            if code(error) == "PreconditionFailed":
+                return False
+            # 409: another conditional write to the key was under way. The SDK does not repeat such a request.
+            if code(error) != "ConditionalRequestConflict" or tries == 1:
+                raise
+            time.sleep(_jitter.uniform(0, 0.2))
+            return self._create(key, record, tries - 1)
+        return True
+
+    def _keeps_versions(self) -> bool:
+        return bool(self._client.get_bucket_versioning(Bucket=self._bucket).get("Status") == "Enabled")
+
+    def _locks(self) -> bool:
+        try:
+            answer = self._client.get_object_lock_configuration(Bucket=self._bucket)
+        except Exception as error:
+            if code(error) == "ObjectLockConfigurationNotFoundError":
+                return False
+            raise
+        return "DefaultRetention" in answer["ObjectLockConfiguration"].get("Rule", {})
+
+    def _diagnosed(self, subject: str, ask: Callable[[], bool], good: str, fix: str) -> Finding:
+        try:
+            with self._explained():
+                return Finding("ok", subject, good) if ask() else Finding("warning", subject, f"not so: {good}", fix)
+        except AuditUnavailable as error:
+            return Finding("warning", subject, f"can't tell whether it {good}: {error.message}", error.hint)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except AuditUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever the SDK raises, the log did not answer)
+            message, hint = explain(error, self._what)
+            raise AuditUnavailable(message, hint=hint) from None
+
+
+def _is_delete_marker(error: Exception) -> bool:
+    response: dict[str, Any] = getattr(error, "response", {})
+    return bool(response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-delete-marker") == "true")
