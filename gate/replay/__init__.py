@@ -61,7 +61,7 @@ class Replayed(Denied):
         who, run = printable(prior.approver), f" in run {printable(prior.run_id)}" if prior.run_id else ""
         super().__init__(
             "replay.used",
-            f"This approval by {who} was already used, at {_moment(prior.used_at)}{run}.",
+            f"This approval by {who} was already used at {_moment(prior.used_at)}{run}.",
             hint="An approval works once. Ask for a new one.",
             expected="an approval that was never used",
             actual=f"used at {_moment(prior.used_at)}{run} for {printable(f'{prior.stream.path} {prior.sha}')}",

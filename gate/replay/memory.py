@@ -65,7 +65,7 @@ class MemoryStore:
         yield Finding(
             "warning",
             "replay store memory:",
-            "It forgets every use when this process ends, so an approval works again in the next one.",
+            "forgets every use when this process ends, so an approval works again in the next one",
             "Name a store that lasts in the policy: sqlite: or dynamodb:",
         )
 

@@ -110,7 +110,7 @@ class SqliteStore:
         """See `ReplayStore.diagnose`."""
         subject = f"replay store {self._name}"
         if not os.path.lexists(self._path):
-            yield Finding("ok", subject, "It is not there yet; its first use creates it.")
+            yield Finding("ok", subject, "is not there yet; its first use creates it")
             return
         try:
             with self._transaction():
@@ -121,11 +121,11 @@ class SqliteStore:
             yield Finding("error", subject, error.message, error.hint)
             return
         if not sound:
-            yield Finding("error", subject, f"It {_DAMAGED[0]}.", _DAMAGED[1])
+            yield Finding("error", subject, *_DAMAGED)
         elif others_may_write:
-            yield Finding("warning", subject, "Other users of this machine can change it.", "Run chmod go-w on it.")
+            yield Finding("warning", subject, "others than its owner can write it", "Run chmod go-w on it.")
         else:
-            yield Finding("ok", subject, "It can be written, and its pages are sound.")
+            yield Finding("ok", subject, "can be written, and is sound")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

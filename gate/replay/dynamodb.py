@@ -1,0 +1,209 @@
+"""The replay store in a DynamoDB table: partition key `jti` (S), no sort key, TTL attribute `expires_at` (N).
+
+The IAM actions that it needs, all on that one table:
+
+- to verify: `dynamodb:PutItem`, `dynamodb:GetItem`, `dynamodb:UpdateItem`
+- to prove the audit log: `dynamodb:GetItem`, `dynamodb:Scan`
+- for the doctor: `dynamodb:DescribeTable`, `dynamodb:DescribeTimeToLive`
+
+A JTI is one item. The head of a stream is the item `head:<stream>`, which no JTI can be called; it never expires.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gate import aws
+from gate.errors import UsageError
+from gate.models import Consumption, Finding, Head, Severity, Stream
+from gate.replay import Replayed
+from gate.replay.table import Item, Refused, Table
+from gate.uris import Uri
+
+_HEAD = "head:"
+
+
+class DynamoStore:
+    """A `ReplayStore` in `table`. Warm it early, in a thread, by touching `table.client`."""
+
+    def __init__(self, table: Table, *, in_clear: bool = False) -> None:
+        self.table = table
+        self._in_clear = in_clear
+
+    def consume(self, uses: Sequence[Consumption]) -> None:
+        """See `ReplayStore.consume`."""
+        puts = [self._put(use) for use in uses]
+        try:
+            if len(puts) == 1:
+                self.table.call("put_item", **puts[0])
+            elif puts:
+                self.table.call("transact_write_items", TransactItems=[{"Put": put} for put in puts])
+        except Refused as refused:
+            raise Replayed(self.table.read(_use, refused.item)) from None
+
+    def consumed(self) -> Iterator[Consumption]:
+        """See `ReplayStore.consumed`."""
+        for item in self.table.scan():
+            if not self.table.read(_name, item).startswith(_HEAD):
+                yield self.table.read(_use, item)
+
+    def head(self, stream: Stream) -> Head | None:
+        """See `ReplayStore.head`."""
+        answer = self.table.call("get_item", TableName=self.table.name, Key=_key(stream), ConsistentRead=True)
+        return self.table.read(_head, answer["Item"]) if "Item" in answer else None
+
+    def advance(self, stream: Stream, head: Head, expected: int) -> bool:
+        """See `ReplayStore.advance`."""
+        values = {"seq": {"N": str(head.seq)}, "record": {"B": head.record}, "written": {"BOOL": head.written}}
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(jti)"}
+        if expected:
+            condition = _if_seq(expected)
+        try:
+            self.table.call(
+                "put_item",
+                TableName=self.table.name,
+                Item=_key(stream) | values,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **condition,
+            )
+        except Refused as refused:
+            current = self.table.read(_head, refused.item) if refused.item else None
+            return current is not None and (current.seq, current.record) == (head.seq, head.record)
+        return True
+
+    def settle(self, stream: Stream, seq: int) -> None:
+        """See `ReplayStore.settle`."""
+        condition = _if_seq(seq)
+        condition["ExpressionAttributeValues"][":true"] = {"BOOL": True}
+        with suppress(Refused):
+            self.table.call(
+                "update_item",
+                TableName=self.table.name,
+                Key=_key(stream),
+                UpdateExpression="SET written = :true",
+                **condition,
+            )
+
+    def heads(self) -> Iterator[Stream]:
+        """See `ReplayStore.heads`."""
+        for item in self.table.scan(ProjectionExpression="jti"):
+            name = self.table.read(_name, item)
+            if name.startswith(_HEAD):
+                repository, _, environment = name.removeprefix(_HEAD).rpartition("/")
+                yield Stream(repository, environment)
+
+    def diagnose(self) -> Iterator[Finding]:
+        """See `ReplayStore.diagnose`."""
+        subject = f"replay store dynamodb://{self.table.name}"
+        if self._in_clear:
+            yield Finding("warning", subject, "is asked over plain HTTP", "Use an https:// endpoint.")
+        flaws = list(_flaws(self.table))
+        yield from (Finding(severity, subject, message, fix) for severity, message, fix in flaws)
+        if not flaws:
+            yield Finding("ok", subject, "answers, and has the keys, the expiry and the protection that it needs")
+
+    def _put(self, use: Consumption) -> dict[str, Any]:
+        values = use._asdict() | use.stream._asdict()
+        del values["stream"]
+        return {
+            "TableName": self.table.name,
+            "Item": {
+                name: {"S": value} if isinstance(value, str) else {"N": str(value)} for name, value in values.items()
+            },
+            "ConditionExpression": "attribute_not_exists(jti) OR nonce = :nonce",
+            "ExpressionAttributeValues": {":nonce": {"S": use.nonce}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+
+def open_store(uri: Uri, base: Path | None) -> DynamoStore:  # noqa: ARG001 (every backend's signature)
+    """The store of a `dynamodb://TABLE?region=R[&endpoint=URL]` URI.
+
+    Raises:
+        UsageError: TABLE is not the name of a table, or the options are not those two.
+    """
+    table, path = uri.location("table")
+    if path or not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", table):
+        raise UsageError(
+            f"{uri.text}: is not a table's name", hint="It has 3 to 255 of A-Z a-z 0-9 _ . - (not an ARN, no path)."
+        )
+    aws.check_options(uri)
+    return DynamoStore(Table(table, uri.query), in_clear=aws.speaks_in_clear(uri.query))
+
+
+def _key(stream: Stream) -> dict[str, Any]:
+    return {"jti": {"S": _HEAD + stream.path}}
+
+
+def _if_seq(seq: int) -> dict[str, Any]:
+    return {"ConditionExpression": "seq = :seq", "ExpressionAttributeValues": {":seq": {"N": str(seq)}}}
+
+
+def _name(item: Item) -> str:
+    return str(item["jti"]["S"])
+
+
+def _use(item: Item) -> Consumption:
+    return Consumption(
+        jti=item["jti"]["S"],
+        nonce=item["nonce"]["S"],
+        expires_at=int(item["expires_at"]["N"]),
+        used_at=int(item["used_at"]["N"]),
+        stream=Stream(item["repository"]["S"], item["environment"]["S"]),
+        sha=item["sha"]["S"],
+        approver=item["approver"]["S"],
+        run_id=item["run_id"]["S"],
+    )
+
+
+def _head(item: Item) -> Head:
+    return Head(int(item["seq"]["N"]), bytes(item["record"]["B"]), bool(item["written"]["BOOL"]))
+
+
+_Flaw = tuple[Severity, str, str]
+
+
+def _flaws(table: Table) -> Iterator[_Flaw]:
+    try:
+        description = table.client.describe_table(TableName=table.name)["Table"]
+        ttl = table.client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"]
+    except Exception as error:  # noqa: BLE001 (whatever the SDK raises is a finding)
+        yield "error", *aws.explain(error, table.what)
+        return
+    yield from _flaws_of_table(description)
+    yield from _flaws_of_expiry(ttl)
+
+
+def _flaws_of_table(description: Mapping[str, Any]) -> Iterator[_Flaw]:
+    keys = [part["AttributeName"] for part in description["KeySchema"]]
+    if keys != ["jti"] or {"AttributeName": "jti", "AttributeType": "S"} not in description["AttributeDefinitions"]:
+        yield "error", "its key is not jti alone, a string", "Make it anew: docs/operations.md has the command."
+    if description["TableStatus"] not in ("ACTIVE", "UPDATING"):
+        yield "error", "is not ready to be used", "Wait until its status is ACTIVE."
+    if description.get("MultiRegionConsistency") == "STRONG":
+        yield (
+            "warning",
+            "as a strongly consistent global table it has no transactions, so whoever needs two approvals is blocked",
+            "Use a table without replicas.",
+        )
+    elif description.get("Replicas"):
+        yield (
+            "error",
+            "its replicas agree only later, so an approval works once in every region",
+            "Use a table without replicas.",
+        )
+    if not description.get("DeletionProtectionEnabled"):
+        yield "warning", "one call can delete it, and used approvals would work again", "Turn on deletion protection."
+
+
+def _flaws_of_expiry(ttl: Mapping[str, Any]) -> Iterator[_Flaw]:
+    if ttl.get("TimeToLiveStatus") not in ("ENABLED", "ENABLING"):
+        yield "warning", "never forgets an expired approval, so it grows", "Turn on its TTL, on expires_at."
+    elif ttl.get("AttributeName") != "expires_at":
+        yield (
+            "error",
+            "its TTL looks at another attribute, so it may forget an approval that still works",
+            "Turn that TTL off, and on again on expires_at.",
+        )
