@@ -1,0 +1,217 @@
+"""A forge's REST API: GET a JSON object, in bounded time and memory, or say in plain words why not."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+from gate.errors import UsageError
+from gate.forge import Unattributed
+from gate.text import printable
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest, Session
+
+_MOST_BYTES = 32 << 20  # the first page of a comparison carries the patches of up to 300 files
+_TRIES = 5
+_REDIRECTS = {301, 302, 307, 308}
+_HEADERS = {
+    "Accept": "application/vnd.github+json",
+    "User-Agent": "deploy-gate",
+    "X-GitHub-Api-Version": "2022-11-28",
+}
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class _Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def is_limited(self) -> bool:
+        """A primary or a secondary rate limit: GitHub says 403 for both, or 429."""
+        spent = self.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in self.headers
+        return self.status == 429 or (self.status == 403 and (spent or b"rate limit" in self.body))
+
+
+_NO_ANSWER = _Answer(0, {}, b"")
+
+
+class Api(NamedTuple):
+    """The API at `url` (https, or http on this machine), asked with `token` where there is one.
+
+    `timeouts` are seconds to connect and between two bytes; `patience` bounds all retries of a connection together.
+    Proxies and certificate authorities are those that the environment gives to `requests`; a .netrc is not read.
+    """
+
+    url: str
+    token: str | None
+    timeouts: tuple[float, float]
+    patience: float
+
+    def check(self) -> None:
+        """Check what was given.
+
+        Raises:
+            UsageError: `url` is not one that a token may be sent to, or `token` can't be one.
+        """
+        if not _is_safe(self.url):
+            raise UsageError(
+                "The forge's API URL is not one that a token may be sent to.",
+                expected="https://HOST, or https://HOST/api/v3 for GitHub Enterprise Server",
+                actual=printable(self.url.rpartition("@")[2], 100),
+            )
+        if self.token and not (self.token.isascii() and self.token.isprintable() and " " not in self.token):
+            raise UsageError("The forge's token has characters that no token has.", hint="Look for a stray line end.")
+
+    @contextmanager
+    def connect(self) -> Iterator["Connection"]:
+        """A connection, kept open between requests."""
+        import requests  # noqa: PLC0415 (paid for when used)
+
+        with requests.Session() as session:
+            yield Connection(self, session)
+
+
+class Connection:
+    """Requests to an API, one after the other."""
+
+    def __init__(self, api: Api, session: "Session") -> None:
+        self._api = api
+        self._session = session
+        self._deadline = time.monotonic() + api.patience
+
+    def get(self, path: str, **query: int) -> dict[str, Any]:
+        """The object at `path`, relative to the API's URL.
+
+        Raises:
+            Unattributed: there is none, it may not be read, or the forge does not answer as it should.
+        """
+        url = f"{self._api.url.rstrip('/')}/{path}"
+        for attempt in count(1):
+            answer = self._fetch(url, query)
+            if answer.status == 200:
+                return _object(answer)
+            if attempt == _TRIES:
+                break
+            if answer.status in _REDIRECTS:
+                url = _redirected(url, answer)
+            elif not self._waited(_pause(answer, attempt)):
+                break
+        raise _refused(answer, has_token=bool(self._api.token))
+
+    def _fetch(self, url: str, query: dict[str, int]) -> _Answer:
+        try:
+            with self._session.get(
+                url,
+                params=query,
+                headers=_HEADERS,
+                auth=self._authorize,
+                timeout=self._api.timeouts,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return _Answer(response.status_code, headers, _body(response.iter_content(1 << 16)))
+        except OSError:  # every error of requests is one
+            return _NO_ANSWER
+
+    def _authorize(self, request: "PreparedRequest") -> "PreparedRequest":
+        """An `auth` of our own, because `requests` would otherwise look into .netrc, and prefer what it finds."""
+        if self._api.token:
+            request.headers["Authorization"] = f"Bearer {self._api.token}"
+        return request
+
+    def _waited(self, seconds: float) -> bool:
+        """Wait, unless that would take longer than there is patience left."""
+        if time.monotonic() + seconds > self._deadline:
+            return False
+        time.sleep(seconds)
+        return True
+
+
+def _is_safe(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        local = parts.scheme == "http" and parts.hostname in _LOOPBACK
+        whole = bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+    return (local or parts.scheme == "https") and whole and url.isprintable() and not set(url) & set("@?# \\")
+
+
+def _body(chunks: Iterable[bytes]) -> bytes:
+    body = bytearray()
+    for chunk in chunks:
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            raise Unattributed(
+                "The forge's API answered with more than the gate reads.",
+                hint="Run the gate in a full clone (fetch-depth: 0).",
+                actual=f"more than {_MOST_BYTES >> 20} MiB",
+            )
+    return bytes(body)
+
+
+def _redirected(url: str, answer: _Answer) -> str:
+    """Where a renamed repository now is; never on another host, which would see the token."""
+    try:
+        target = urljoin(url, answer.headers.get("location", ""))
+        elsewhere = urlsplit(target)[:2] != urlsplit(url)[:2]
+    except ValueError:
+        elsewhere = True
+    if elsewhere:
+        raise Unattributed(
+            "The forge's API redirects to another host, which the gate does not follow.",
+            hint="Check the API's URL.",
+            actual=printable(answer.headers.get("location", ""), 100),
+        )
+    return target.partition("?")[0]
+
+
+def _pause(answer: _Answer, attempt: int) -> float:
+    """Seconds to wait before the next try; infinite where another would not change the answer.
+
+    Of a rate limit the server says how long; where it does not, GitHub's documentation asks for a minute.
+    """
+    if answer.is_limited:
+        seconds = answer.headers.get("retry-after", "")
+        return float(seconds) if seconds.isascii() and seconds.isdigit() and len(seconds) < 9 else 60.0
+    return 0.25 * 2**attempt if answer.status >= 500 or answer is _NO_ANSWER else inf
+
+
+def _object(answer: _Answer) -> dict[str, Any]:
+    try:
+        value = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise Unattributed(
+            "The forge's API did not answer with a JSON object.", hint="Check the API's URL.", actual="something else"
+        )
+    return value
+
+
+_EXPLAINED = {
+    0: ("The forge's API can't be reached.", "Check the network and the API's URL, and try again."),
+    401: ("The forge's API refuses the token.", "It may have expired, or been revoked: use a new one."),
+    403: ("The token may not read this repository's commits.", "Give it the permission `contents: read`."),
+    404: (
+        "The forge knows no such repository or commit, or hides it from this token.",
+        "Check the repository's name, and that the token has the permission `contents: read`.",
+    ),
+}
+
+
+def _refused(answer: _Answer, *, has_token: bool) -> Unattributed:
+    message, hint = _EXPLAINED.get(answer.status, (f"The forge's API answered {answer.status}.", "Try again later."))
+    if answer.is_limited:
+        message, hint = "The forge's API has had too many requests.", "Try again later, or with a token of its own."
+    if not has_token and 400 <= answer.status < 500:
+        hint = "Give the gate a token that may read the repository (in GitHub Actions: permissions: contents: read)."
+    return Unattributed(message, hint=hint, actual=f"HTTP {answer.status}" if answer.status else "no answer")

@@ -1,0 +1,175 @@
+"""GitHub: the history that its compare API tells (REST, "Compare two commits").
+
+Commits come in pages of at most 100, oldest first. Each page repeats `total_commits`, which says whether all are there.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TooLate  # the builtin one only since Python 3.11
+from itertools import count
+from threading import Thread
+from typing import Any, Literal, TypeVar
+
+from gate.errors import UsageError
+from gate.forge import Unattributed
+from gate.forge.api import Api, Connection
+from gate.forge.authorship import Role, everybody
+from gate.models import Commit, Identity
+from gate.scope import parse_repository, parse_sha
+
+MOST_COMMITS = 10_000
+_PAGE = 100
+
+T = TypeVar("T")
+
+
+class GitHub:
+    """The history of a repository at the GitHub whose API is at `api_url`.
+
+    `timeouts` are seconds to connect and between two bytes, `patience` those that one call may take in all.
+
+    Raises:
+        UsageError: `api_url` is not one that a token may be sent to, or `token` can't be one.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        token: str | None,
+        *,
+        timeouts: tuple[float, float] = (5.0, 15.0),
+        patience: float = 60.0,
+    ) -> None:
+        self._api = Api(api_url, token, timeouts, patience)
+        self._api.check()
+
+    def commits(self, repository: str, base: str | None, sha: str) -> list[Commit]:
+        """The commits of `base..sha`, without a base those of `sha^1..sha`, oldest first.
+
+        Raises:
+            Unattributed: GitHub does not tell, or not all, or not in time.
+        """
+        owner_and_name = parse_repository(repository)
+        if owner_and_name.count("/") != 1:
+            raise Unattributed(
+                "The repository is not one at GitHub, so its API can't say who wrote the commits.",
+                hint="Run the gate in a full clone.",
+                actual=owner_and_name,
+            )
+        ends = parse_sha(base) if base else None, parse_sha(sha)
+        try:
+            return _within(self._api.patience, lambda: self._ask(f"repos/{owner_and_name}", *ends))
+        except (KeyError, IndexError, TypeError, AttributeError, UsageError):
+            raise _strange("an object of another form") from None
+
+    def _ask(self, path: str, base: str | None, sha: str) -> list[Commit]:
+        with self._api.connect() as connection:
+            return _range(connection, path, base, sha)
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """What `work` gives, in a thread of its own: nothing else bounds a slow name server, or a server that drips.
+
+    Raises:
+        Unattributed: it took longer; the thread is left behind, and does not keep the process alive.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 (raised again where the result is asked for)
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        return future.result(timeout=seconds)
+    except TooLate:
+        raise Unattributed(
+            "The forge's API took too long to say who wrote the commits.",
+            hint="Try again, or run the gate in a full clone (fetch-depth: 0).",
+            actual=f"no whole answer within {seconds:.0f} s",
+        ) from None
+
+
+def _range(api: Connection, path: str, base: str | None, sha: str) -> list[Commit]:
+    if base is None:
+        own = api.get(f"{path}/commits/{sha}", per_page=1)  # of the files that it lists, not of commits
+        if own["sha"] != sha:
+            raise _strange("another commit")
+        if not own["parents"]:
+            return [_commit(own)]
+        base = own["parents"][0]["sha"]
+    return _compared(api, path, parse_sha(base), sha)
+
+
+def _compared(api: Connection, path: str, base: str, sha: str) -> list[Commit]:
+    commits: dict[str, Commit] = {}
+    for page in count(1):
+        answer = api.get(f"{path}/compare/{base}...{sha}", per_page=_PAGE, page=page)
+        total = _total(answer, base)
+        found = [_commit(item) for item in answer["commits"]]
+        commits |= _distinct(found, commits)
+        if len(commits) >= total or not found:
+            break
+    _check_whole(answer, commits, sha)
+    return list(commits.values())
+
+
+def _total(answer: dict[str, Any], base: str) -> int:
+    total = answer["total_commits"]
+    if type(total) is not int or answer["base_commit"]["sha"] != base:
+        raise _strange("another comparison")
+    if total > MOST_COMMITS:
+        raise Unattributed(
+            "There are too many commits since the last allowed deployment to look at each.",
+            hint="Run the gate in a full clone (fetch-depth: 0), or deploy something older first.",
+            actual=f"{total:,} commits",
+        )
+    return total
+
+
+def _distinct(found: Iterable[Commit], known: dict[str, Commit]) -> dict[str, Commit]:
+    commits: dict[str, Commit] = {}
+    for commit in found:
+        if commit.sha in known or commit.sha in commits:
+            raise _strange("the same commit twice")
+        commits[commit.sha] = commit
+    return commits
+
+
+def _check_whole(answer: dict[str, Any], commits: dict[str, Commit], sha: str) -> None:
+    """Where the newer end is not ahead of the older, there is nothing new, and it is where both histories meet."""
+    if len(commits) != answer["total_commits"]:
+        raise _strange(f"{len(commits)} of {answer['total_commits']} commits")
+    if answer["status"] in ("ahead", "diverged"):
+        whole = sha in commits
+    else:
+        whole = answer["status"] in ("behind", "identical") and answer["merge_base_commit"]["sha"] == sha
+        whole = whole and not commits
+    if not whole:
+        raise _strange("commits that do not end at the one to be deployed")
+
+
+def _commit(item: dict[str, Any]) -> Commit:
+    message = item["commit"]["message"]
+    return Commit(parse_sha(item["sha"]), everybody(_role(item, "author"), _role(item, "committer"), message))
+
+
+def _role(item: dict[str, Any], role: str) -> Role:
+    """The account that GitHub found for an address, where it found one, and the address."""
+    return _known("login", (item[role] or {}).get("login")) + _known("email", (item["commit"][role] or {}).get("email"))
+
+
+def _known(kind: Literal["email", "login"], value: object) -> Role:
+    if value is not None and not isinstance(value, str):
+        raise TypeError
+    return () if value is None else (Identity(kind, value),)
+
+
+def _strange(actual: str) -> Unattributed:
+    return Unattributed(
+        "GitHub's answer is not whole, or not what its documentation says.",
+        hint="Try again, or run the gate in a full clone (fetch-depth: 0).",
+        actual=actual,
+    )
