@@ -86,7 +86,7 @@ def open_history(checkout: Path | None, *, api_url: str, token: str) -> "History
         sources.append(GitHub(api_url or "https://api.github.com", token or None))
     if not sources:
         return None
-    from gate.forge import FirstWhole  # noqa: PLC0415 (paid for when used)
+    from gate.forge.firstwhole import FirstWhole  # noqa: PLC0415 (paid for when used)
 
     return FirstWhole(sources)
 

@@ -1,0 +1,284 @@
+"""The `gate` command, run as its users run it."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import pytest
+
+from gate.cli import cli, main
+from tests.world import SHA, commit, git
+
+WHO = "alice@example.com"
+ABOUT = ["--repository", "acme/shop", "--sha", SHA, "--environment", "production"]
+
+
+def gate(
+    folder: Path, *args: str, stdin: str = "", env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `gate` in `folder` with no environment but PATH and what is given."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "COVERAGE_PROCESS_CONFIG": os.environ.get("COVERAGE_PROCESS_CONFIG", ""),
+        **(env or {}),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "gate", *args],
+        cwd=folder,
+        env=environment,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    done = gate(tmp_path, "init", "--approver", WHO)
+    assert done.returncode == 0, done.stderr
+    return tmp_path
+
+
+def approve(folder: Path, *more: str) -> str:
+    done = gate(folder, "approve", *ABOUT, "--approver", WHO, *more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_init_makes_a_private_key_and_overwrites_nothing(home: Path) -> None:
+    key = home / ".gate/key.pem"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert key.parent.stat().st_mode & 0o777 == 0o700
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    again = gate(home, "init", "--approver", WHO)
+    assert again.returncode == 2
+    assert "already" in again.stderr
+    assert before == {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+
+
+def test_init_without_arguments_works(tmp_path: Path) -> None:
+    assert gate(tmp_path, "init").returncode == 0
+    assert (tmp_path / "gate.yaml").exists()
+
+
+def test_init_leaves_nothing_behind_where_it_fails(tmp_path: Path) -> None:
+    done = gate(tmp_path, "init", "--approver", 'not "an approver')
+    assert done.returncode == 2
+    assert not (tmp_path / "gate.yaml").exists()
+    assert gate(tmp_path, "init", "--approver", WHO).returncode == 0
+
+
+def test_init_in_a_checkout_says_how_to_pin(tmp_path: Path) -> None:
+    commit(tmp_path, "one", WHO)
+    done = gate(tmp_path, "init", "--approver", WHO)
+    assert hashlib.sha256((tmp_path / "gate.yaml").read_bytes()).hexdigest() in done.stdout
+    assert git(tmp_path, "status", "--porcelain") == "?? gate.yaml"
+
+
+def test_approve_then_verify_then_replay(home: Path) -> None:
+    token = approve(home, "--reason", "hotfix")
+    allowed = gate(home, "verify", *ABOUT, "--approval", "-", stdin=token)
+    assert (allowed.returncode, allowed.stderr) == (0, "")
+    assert allowed.stdout.startswith("ALLOWED")
+    denied = gate(home, "verify", *ABOUT, "--json", env={"GATE_APPROVALS": f"\n {token} \n"})
+    assert denied.returncode == 1
+    answer = json.loads(denied.stdout)
+    assert (answer["decision"], answer["reason"]) == ("deny", "replay.used")
+    assert set(answer) == {
+        "decision", "reason", "message", "hint", "deployment", "approvals", "record", "checks",
+    }  # fmt: skip
+    assert all(set(check) == {"name", "status", "expected", "actual"} for check in answer["checks"])
+    assert token not in denied.stdout + denied.stderr + allowed.stdout
+
+
+def test_approve_takes_repository_and_sha_from_the_checkout(home: Path) -> None:
+    clone = home / "clone"
+    sha = commit(clone, "one", WHO)
+    git(clone, "remote", "add", "origin", "git@github.com:Acme/Shop.git")
+    policy = ["--policy", str(home / "gate.yaml")]
+    done = gate(clone, "approve", "--environment", "production", "--approver", WHO, *policy)
+    assert done.returncode == 0, done.stderr
+    verify = ["verify", *policy, "--repository", "acme/shop", "--sha", sha, "--environment", "production"]
+    assert gate(clone, *verify, "--approval", done.stdout.strip()).returncode == 0
+    assert gate(home, "approve", "--environment", "production", "--approver", WHO).returncode == 2
+
+
+def test_approve_warns_of_what_the_gate_would_say(home: Path) -> None:
+    done = gate(home, "approve", *ABOUT, "--approver", "mallory@example.com")
+    assert done.returncode == 0
+    assert "key.not_authorized" in done.stderr
+    assert "token.too_long_lived" in gate(home, "approve", *ABOUT, "--approver", WHO, "--ttl", "1h").stderr
+    assert gate(home, "approve", *ABOUT, "--approver", WHO, "--ttl", "soon").returncode == 2
+
+
+def test_approve_without_a_policy_needs_only_a_key(tmp_path: Path) -> None:
+    assert gate(tmp_path, "keys", "new", "file:key.pem", "--alg", "ES256").returncode == 0
+    done = gate(tmp_path, "approve", *ABOUT, "--approver", WHO, "--signer", "file:key.pem")
+    assert (done.returncode, done.stdout.count(".")) == (0, 2)
+
+
+def test_keys_show_prints_what_keys_new_printed(tmp_path: Path) -> None:
+    new = gate(tmp_path, "keys", "new", "file:key.pem", "--approvers", "*@example.com")
+    show = gate(tmp_path, "keys", "show", "file:key.pem", "--approvers", "*@example.com")
+    assert new.stdout == show.stdout
+    assert 'approvers: ["*@example.com"]' in show.stdout
+    assert gate(tmp_path, "keys", "new", "file:key.pem").returncode == 2
+
+
+def test_a_key_that_others_can_read_is_refused(home: Path) -> None:
+    (home / ".gate/key.pem").chmod(0o640)
+    done = gate(home, "approve", *ABOUT, "--approver", WHO)
+    assert done.returncode == 2
+    assert "chmod 600" in done.stderr
+
+
+def test_inspect_explains_and_says_that_it_verified_nothing(home: Path) -> None:
+    token = approve(home, "--reason", "fix \u202e::error::\nlogin")
+    shown = gate(home, "inspect", token)
+    assert shown.returncode == 0
+    assert "NOTHING HERE IS VERIFIED" in shown.stdout
+    assert "\u202e" not in shown.stdout
+    assert "\n::error::" not in shown.stdout
+    as_json = json.loads(gate(home, "inspect", "--json", "-", stdin=token).stdout)
+    assert as_json["verified"] is False
+    assert as_json["claims"]["sub"] == WHO
+    assert gate(home, "inspect", "nonsense").returncode == 1
+
+
+def test_a_policy_in_the_checkout_needs_its_pin(tmp_path: Path) -> None:
+    sha = commit(tmp_path, "one", WHO)
+    assert gate(tmp_path, "init", "--approver", WHO).returncode == 0
+    about = ["--repository", "acme/shop", "--sha", sha, "--environment", "production"]
+    token = gate(tmp_path, "approve", *about, "--approver", WHO).stdout.strip()
+    refused = gate(tmp_path, "verify", *about, "--json", "--approval", token)
+    assert (refused.returncode, json.loads(refused.stdout)["reason"]) == (2, "policy.invalid")
+    wrong = gate(tmp_path, "verify", *about, "--json", "--approval", token, "--policy-sha256", "0" * 64)
+    assert (wrong.returncode, json.loads(wrong.stdout)["reason"]) == (2, "policy.invalid")
+    pin = hashlib.sha256((tmp_path / "gate.yaml").read_bytes()).hexdigest()
+    assert gate(tmp_path, "verify", *about, "--approval", token, "--policy-sha256", pin).returncode == 0
+    again = gate(tmp_path, "approve", *about, "--approver", WHO).stdout.strip()
+    assert gate(tmp_path, "verify", *about, "--approval", again, "--unsafe-policy-from-checkout").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "code"),
+    [
+        (["--sha", "main"], "usage.invalid", 2),
+        (["--sha", SHA.upper()], "usage.invalid", 2),
+        (["--sha", ""], "usage.invalid", 2),
+        (["--repository", "../../etc"], "usage.invalid", 2),
+        (["--repository", "acme"], "usage.invalid", 2),
+        (["--environment", "../prod"], "usage.invalid", 2),
+        (["--environment", ""], "usage.invalid", 2),
+        (["--environment", "staging"], "environment.mismatch", 1),
+        (["--policy", "nowhere.yaml"], "policy.invalid", 2),
+        (["--policy", "."], "policy.invalid", 2),
+        (["--actor", "a\nb"], "usage.invalid", 2),
+        (["--checkout", "."], "usage.invalid", 2),
+    ],
+)
+def test_bad_input_blocks_with_a_reason(home: Path, change: list[str], reason: str, code: int) -> None:
+    done = gate(home, "verify", *ABOUT, *change, "--json", "--approval", approve(home))
+    assert (done.returncode, json.loads(done.stdout)["reason"]) == (code, reason)
+    assert done.stderr == ""
+    shown = gate(home, "verify", *ABOUT, *change)
+    assert "Traceback" not in shown.stdout + shown.stderr
+    assert reason in shown.stdout or code == 1
+
+
+def test_plain_verify_guesses_nothing(home: Path) -> None:
+    clone = home / "clone"
+    commit(clone, "one", WHO)
+    git(clone, "remote", "add", "origin", "https://github.com/acme/shop")
+    done = gate(clone, "verify", "--environment", "production", "--policy", "../gate.yaml")
+    assert done.returncode == 2
+    assert "--repository" in done.stdout
+
+
+def test_doctor(home: Path) -> None:
+    healthy = gate(home, "doctor", "--json")
+    report = json.loads(healthy.stdout)
+    assert (healthy.returncode, report["healthy"]) == (0, True)
+    assert gate(home, "verify", *ABOUT, "--approval", approve(home)).returncode == 0
+    assert gate(home, "doctor").returncode == 0
+    (home / ".gate/key.pem").chmod(0o644)
+    (home / "gate.yaml").chmod(0o666)
+    sick = gate(home, "doctor")
+    assert sick.returncode == 1
+    assert "chmod 600" in sick.stdout
+    assert "chmod 644" in sick.stdout
+    record = next((home / ".gate/audit").rglob("seq=*.json"))
+    record.write_bytes(record.read_bytes().replace(b"alice", b"mally"))
+    assert "record 1 is not the one" in gate(home, "doctor").stdout
+    assert gate(home, "doctor", "--policy", "nowhere").returncode == 2
+
+
+def test_demo_tells_the_story_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    done = gate(tmp_path, "demo", env={"TMPDIR": str(tmp_path)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    for word in ("ALLOWED", "replay.used", "sha.mismatch", "signature.invalid", "token.expired"):
+        assert word in done.stdout
+    assert list(tmp_path.glob("gate-demo-*")) == []
+
+
+def commands(group: click.Group) -> list[tuple[str, click.Command]]:
+    """Every command, by its words."""
+    found = []
+    with click.Context(group) as context:
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            found.append((name, command))
+            if isinstance(command, click.Group):
+                found += [(f"{name} {inner}", leaf) for inner, leaf in commands(command)]
+    return found
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    for name, command in commands(cli):
+        assert command.help, name
+        assert isinstance(command, click.Group) or f"gate {name}" in command.help, name
+        for parameter in command.params:
+            assert not isinstance(parameter, click.Option) or parameter.help, f"{name} {parameter.name}"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["--help"], 0, "Example"),
+        (["--version"], 0, "0.1"),
+        (["nonsense"], 2, "No such command"),
+        (["verify", "--nonsense"], 2, "--nonsense"),
+        (["keys", "show", "nonsense"], 2, "next:"),
+        (["keys", "show", "gopher:key"], 2, "file:"),
+    ],
+)
+def test_main_explains_every_error(
+    args: list[str], code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["gate", *args])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == code
+    assert words in "".join(capsys.readouterr())
+
+
+def test_main_shows_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(**_: object) -> None:
+        raise RuntimeError("arn:aws:iam::123456789012:role/x")
+
+    monkeypatch.setattr(cli, "main", broken)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 3
+    shown = capsys.readouterr().err
+    assert "RuntimeError" in shown
+    assert "123456789012" not in shown
