@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import gate
 from gate.chain import last_allowed_sha
 from gate.errors import AuditUnavailable, ReplayUnavailable, UsageError
 from gate.forge.git import LocalGit
 from gate.models import Commit, Identity
+from gate.replay.memory import MemoryStore
 from tests.world import ALICE, BOB, CAROL, SHA, World, commit, git
 
 
@@ -42,6 +45,17 @@ class Broken:
             raise self._error
 
         return fail
+
+
+class Sink:
+    """An audit log that takes everything and keeps nothing."""
+
+    def put(self, *_: Any) -> str:
+        """Where it went."""
+        return "sink:"
+
+
+MEMORY = MemoryStore()
 
 
 @pytest.fixture
@@ -243,3 +257,29 @@ def test_the_library_as_documented(world: World) -> None:
     assert decision.allowed
     with pytest.raises(AttributeError):
         _ = gate.Nothing
+
+
+@given(tokens=st.lists(st.text() | st.from_regex(r"[A-Za-z0-9_-]{0,60}(\.[A-Za-z0-9_-]{0,60}){0,3}"), max_size=3))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_handed_in_is_denied_and_recorded(world: World, tokens: list[str]) -> None:
+    decision = world.gate(replay=MEMORY, audit=Sink()).check(tokens, world.deployment())
+    assert decision.decision == "deny"
+    assert decision.reason in ("token.missing", "token.malformed", "token.too_large")
+    assert decision.record == "sink:"
+
+
+@given(
+    parts=st.fixed_dictionaries(
+        {name: st.text(max_size=300) for name in ("repository", "sha", "environment", "run_id")}
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_whatever_the_deployment_is_called_it_is_one_or_a_usage_error(parts: dict[str, str]) -> None:
+    try:
+        deployment = gate.Deployment(**parts)
+    except UsageError as error:
+        assert error.message.isprintable()
+        assert error.actual.isprintable()
+    else:
+        assert ".." not in deployment.stream.path.split("/")
+        assert deployment.stream.path.isascii()
