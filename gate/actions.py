@@ -23,8 +23,9 @@ _TITLES = {
     "error": "⚠️ Deployment blocked: no decision could be made",
 }
 _MARKS = {"pass": "✅", "fail": "❌", "skip": "skipped"}
-# A word of plain prose: nothing that GitHub could turn into something else (@name, #1, a URL, :emoji:, a commit).
-_PLAIN_WORD = re.compile(r"(?![0-9a-fA-F]{7})\(?(?:[^\W\d_]+(?:['-][^\W\d_]+)*|\d{1,6})\)?[.,;:]?")
+# A word of plain prose: nothing that GitHub could turn into something else (@name, #1, GH-1, a URL, :emoji:, a commit).
+_PLAIN_WORD = re.compile(r"(?!.*[0-9a-fA-F]{7})(?![Gg][Hh]-)\(?[^\W_]+(?:['-][^\W_]+)*\)?")
+_COMMAND = re.compile("`([^`]+)`")
 
 
 def announce(decision: Decision, environ: Mapping[str, str], stdout: TextIO) -> None:
@@ -148,5 +149,11 @@ def _code(value: Any) -> str:
 
 
 def _prose(text: str) -> str:
-    words = printable(text, 2000).split()
-    return " ".join(word if _PLAIN_WORD.fullmatch(word) else _code(word) for word in words)
+    """`text` as HTML: plain words as they are; quoted commands, and whatever else is not plain prose, as code."""
+    parts = _COMMAND.split(printable(text, 2000))
+    return " ".join(_code(part) if odd % 2 else " ".join(map(_word, part.split())) for odd, part in enumerate(parts))
+
+
+def _word(word: str) -> str:
+    core = word.rstrip(".,;:")
+    return (core if _PLAIN_WORD.fullmatch(core) else _code(core)) + word[len(core) :]

@@ -195,6 +195,15 @@ def _assert_inert(text: str, folder: Path) -> None:
     assert len(summary) < 64 * 1024
 
 
+def test_prose_reads_as_prose_and_names_what_to_type(tmp_path: Path) -> None:
+    _, summary, _ = told(
+        with_text("Not JSON in UTF-8, says alice@example.com. Run `gate inspect TOKEN` (once)."), tmp_path
+    )
+    assert (
+        "<p>Not JSON in UTF-8, says <code>alice@example.com</code>. Run <code>gate inspect TOKEN</code> (once).</p>"
+    ) in summary
+
+
 def test_an_output_that_cannot_be_written_blocks(tmp_path: Path) -> None:
     with pytest.raises(GateError, match="GITHUB_OUTPUT"):
         announce(ALLOW, {"GITHUB_OUTPUT": str(tmp_path / "no" / "such" / "folder")}, io.StringIO())
