@@ -1,0 +1,169 @@
+"""The proof of one stream: its records from the first to the newest, each against its neighbours and its own tokens."""
+
+from collections.abc import Iterator, MutableMapping, Sequence
+
+from gate.audit import AuditLog, NotARecord
+from gate.chain import anchored
+from gate.errors import AuditUnavailable, GateError
+from gate.models import Consumption, Head, Stream
+from gate.policy import Policy
+from gate.proof.events import Event, Fault, FaultKind, Note, Step
+from gate.proof.evidence import Evidence, Unlisted, prove_allow
+from gate.proof.links import Conviction, Links
+from gate.proof.used import Used
+from gate.record import START, Record, RecordError, digest, last_allowed, parse
+from gate.text import printable
+
+_PATIENCE = 10_000  # empty places in a row, after which no more are looked at
+
+
+class Walk:
+    """One walk along one stream, up to its head, or without one to record `last`.
+
+    The JTIs of every allow that is met leave `unrecorded`.
+    """
+
+    def __init__(
+        self,
+        log: AuditLog,
+        stream: Stream,
+        head: Head | None,
+        policies: Sequence[Policy],
+        unrecorded: MutableMapping[str, Consumption],
+    ) -> None:
+        self._log = log
+        self._stream = stream
+        self._head = head
+        self._policies = policies
+        self._unrecorded = unrecorded
+        self._links = Links()
+        self._used = Used()
+        self._before: Record | None = None
+        self._digest: str | None = START  # of the record before; None where there is none to be had
+
+    def events(self, last: int) -> Iterator[Event]:
+        """Everything there is to tell."""
+        if self._head is not None:
+            try:
+                anchored(self._stream, self._head)
+            except AuditUnavailable as error:
+                yield self._fault("unanchored", self._head.seq, error.message)
+                self._head = None
+        empty = 0
+        for seq, found in self._places(last):
+            yield from self._place(seq, found)
+            empty = empty + 1 if found is None else 0
+            if empty == _PATIENCE:
+                message = "was not looked at: too many records before it are missing"
+                yield self._fault("removed", seq + 1, message)._replace(last=last)
+                return
+        yield from self._end()
+
+    def _places(self, last: int) -> Iterator[tuple[int, bytes | NotARecord | None]]:
+        """What stands at each place."""
+        seq = 0
+        while seq < last:
+            for found in self._stretch(seq + 1, last):
+                seq += 1
+                yield seq, found
+
+    def _stretch(self, first: int, last: int) -> Iterator[bytes | NotARecord | None]:
+        """What stands from `first` on, as far as the first place that can't hold a record: there the reader ends."""
+        try:
+            yield from self._log.read(self._stream, first, last)
+        except NotARecord as error:
+            yield error
+
+    def _place(self, seq: int, found: bytes | NotARecord | None) -> Iterator[Event]:
+        if found is None and self._head and self._head.seq == seq:
+            found = self._head.record
+            if self._head.written:
+                yield self._fault("removed", seq, "is missing: it was removed (the replay store still has its bytes)")
+            else:
+                yield Note(
+                    f"{self._log.uri(self._stream, seq)} is still to be written; the replay store has its bytes."
+                )
+        if found is None:
+            yield from self._unknown(self._fault("removed", seq, "is missing: it was removed"))
+        elif isinstance(found, NotARecord):
+            yield from self._unknown(self._fault("altered", seq, f"was replaced: {found.message}"))
+        else:
+            yield from self._bytes(seq, found)
+
+    def _bytes(self, seq: int, data: bytes) -> Iterator[Event]:
+        try:
+            record = parse(data)
+        except RecordError as error:
+            yield from self._unknown(self._fault("altered", seq, f"is no record any more: {error}"))
+            return
+        if (record.stream, record.seq) != (self._stream, seq):
+            self._settle(record)
+            yield from self._unknown(self._fault("misplaced", seq, _where(record, self._stream, seq)))
+            return
+        broken = self._digest is not None and record.previous != self._digest
+        yield from self._convict(self._links.add(broken=broken))
+        if self._digest is not None and not broken and record.last_allowed_sha != last_allowed(self._before, record):
+            yield self._fault("forged", seq, "carries the wrong last_allowed_sha, as no gate would write it")
+        self._before, self._digest = record, digest(data)
+        yield from self._evidence(record)
+
+    def _evidence(self, record: Record) -> Iterator[Event]:
+        """A record in its place, and whether it proves itself, if it allows."""
+        step = Step(record, self._log.uri(self._stream, record.seq))
+        if not record.allowed:
+            yield step
+            return
+        self._settle(record)
+        try:
+            evidence = prove_allow(record, self._policies)
+        except Unlisted as error:
+            hint = "give the policy of that time too (--policy)"
+            yield self._fault("unproved", record.seq, f"allows, but can't be verified: {error.message} So {hint}.")
+        except GateError as error:
+            yield self._fault("forged", record.seq, f"allows, but its tokens do not: {error.message}")
+        else:
+            step = step._replace(evidence="policy" if evidence.whole else "signatures")
+            yield from self._reuse(record, evidence)
+        yield step
+
+    def _reuse(self, record: Record, evidence: Evidence) -> Iterator[Event]:
+        for approval in evidence.approvals:
+            self._unrecorded.pop(approval.jti, None)
+        for complaint in self._used.take(record, evidence.approvals):
+            yield self._fault("reused", record.seq, complaint)
+
+    def _settle(self, record: Record) -> None:
+        for approval in record.approvals:
+            self._unrecorded.pop(approval["jti"], None)
+
+    def _unknown(self, fault: Fault) -> Iterator[Event]:
+        """A place of which the neighbours can't be told anything."""
+        yield from self._convict(self._links.add(broken=False))
+        self._before = self._digest = None
+        yield fault
+
+    def _end(self) -> Iterator[Event]:
+        if self._head is not None:
+            broken = self._digest not in (None, digest(self._head.record))
+            yield from self._convict(self._links.add(broken=broken))
+        yield from self._convict(self._links.close())
+
+    def _convict(self, convictions: Iterator[Conviction]) -> Iterator[Event]:
+        for seq, alone in convictions:
+            if seq == 0:
+                yield self._fault("altered", 1, "claims to follow another record, though it is the first")
+            elif self._head and seq == self._head.seq:
+                yield self._fault("altered", seq, "is not the record that the replay store anchors here")
+            else:
+                also = "" if alone else f"; as it follows another record {seq - 1} too, nothing vouches for that one"
+                yield self._fault("altered", seq, f"is altered: record {seq + 1} names another SHA-256{also}")
+
+    def _fault(self, kind: FaultKind, seq: int, message: str) -> Fault:
+        return Fault(kind, printable(message, 600), self._stream, seq, seq, self._log.uri(self._stream, seq))
+
+
+def _where(record: Record, stream: Stream, seq: int) -> str:
+    if record.stream != stream:
+        return f"is a record of another stream, {printable(record.stream.path)}"
+    places = abs(record.seq - seq)
+    return f"is a record that belongs {places:,} place{'s'[: places > 1]} {'later' if record.seq > seq else 'earlier'}"
