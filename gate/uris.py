@@ -1,10 +1,13 @@
 """The URIs that name everything outside the process (docs/reference.md, "URIs")."""
 
+import re
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from gate.errors import UsageError
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")  # RFC 3986 §3.1
 
 
 class Uri(NamedTuple):
@@ -31,7 +34,7 @@ class Uri(NamedTuple):
                 hint=f"Write {self.scheme}:///absolute/path, or {self.scheme}:path beside the policy.",
             )
         path = Path(unquote(self.rest[2:] if self.rest.startswith("///") else self.rest))
-        if not path.name or "\0" in str(path):
+        if not path.name:
             raise UsageError(f"{self.text}: names no path", hint=f"Write {self.scheme}:///absolute/path.")
         if path.is_absolute():
             return path
@@ -70,15 +73,15 @@ def parse_uri(text: str) -> Uri:
     """Take a URI apart.
 
     Raises:
-        UsageError: it has no scheme, a fragment, or the same option twice.
+        UsageError: it has no scheme, a fragment, the same option twice, or what does not print, however it is encoded.
     """
-    if not text.isprintable() or " " in text:
+    if not unquote(text).isprintable() or " " in text:
         raise UsageError("a URI holds only printable characters, and no spaces", actual=ascii(text))
-    parts = urlsplit(text)
-    if not parts.scheme or parts.fragment:
+    scheme, colon, rest = text.partition(":")
+    if not colon or not _SCHEME.fullmatch(scheme) or "#" in text:
         raise UsageError(f"{text}: not a URI", hint="Write it as scheme:path, e.g. file:audit or sqlite:replay.db.")
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    rest, _, query = rest.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
     if len(dict(pairs)) != len(pairs):
         raise UsageError(f"{text}: has the same option twice")
-    rest = text[len(parts.scheme) + 1 :].partition("?")[0]
-    return Uri(text, parts.scheme, rest, dict(pairs))
+    return Uri(text, scheme.lower(), rest, dict(pairs))

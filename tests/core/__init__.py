@@ -1,0 +1,1 @@
+"""The pure core: tokens, keys, the policy and verification."""
