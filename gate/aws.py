@@ -11,6 +11,10 @@ from gate.errors import UsageError
 from gate.text import printable
 from gate.uris import Uri
 
+TRIES = 3
+CONNECT_SECONDS = 3.0  # per try, and per address of the host
+ANSWER_SECONDS = 5.0  # per try
+
 
 def check_options(uri: Uri, *more: str) -> None:
     """Check that the query names a `region`, perhaps an `endpoint`, and nothing else but options called `more`.
@@ -49,7 +53,7 @@ def client(service: str, uri_query: Mapping[str, str]) -> Any:
     """A new client for `service` ("dynamodb", "s3", "kms") in the `region`, and at the `endpoint`, of a URI's query.
 
     Credentials come from the SDK's usual chain, the endpoint from the URI alone. Every call it makes ends within
-    seconds: three tries, of at most 3 s to connect and 5 s to answer. May be called from several threads at once:
+    seconds, as the constants above say, plus at most 3 between tries. May be called from several threads at once:
     each client has its own session, since sessions, unlike clients, must not be shared between threads.
 
     Raises:
@@ -62,9 +66,9 @@ def client(service: str, uri_query: Mapping[str, str]) -> Any:
     config = import_module("botocore.config").Config(
         ignore_configured_endpoint_urls=True,
         account_id_endpoint_mode="disabled",  # AWS_ACCOUNT_ID would otherwise have a say in the host
-        connect_timeout=3,
-        read_timeout=5,
-        retries={"mode": "standard", "total_max_attempts": 3},
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=ANSWER_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": TRIES},
         s3={"addressing_style": "path" if endpoint else "auto"},
         user_agent_extra="deploy-gate",
     )

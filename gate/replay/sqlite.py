@@ -65,13 +65,9 @@ class SqliteStore:
     def consume(self, uses: Sequence[Consumption]) -> None:
         """See `ReplayStore.consume`."""
         with self._transaction() as db:
-            for use in uses:
-                row = db.execute("SELECT * FROM uses WHERE jti = ?", (use.jti,)).fetchone()
-                if row is None:
-                    db.execute("INSERT INTO uses VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(use))
-                elif (prior := _use(row)).nonce != use.nonce:
-                    raise Replayed(prior)
-            _prune(db, now=max((use.used_at for use in uses), default=0))
+            fresh = [use for use in uses if not _is_ours(db, use)]
+            _prune(db, now=max((use.used_at for use in fresh), default=0))
+            db.executemany("INSERT INTO uses VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, fresh))
 
     def consumed(self) -> Iterator[Consumption]:
         """See `ReplayStore.consumed`."""
@@ -113,7 +109,8 @@ class SqliteStore:
             yield Finding("ok", subject, "is not there yet; its first use creates it")
             return
         try:
-            with self._transaction():
+            with self._transaction() as db:
+                db.execute(f"PRAGMA user_version = {_IDENTITY[1]}")  # changes nothing, but has to be written
                 others_may_write = self._path.stat().st_mode & 0o022
             with self._connection() as db:
                 sound = db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
@@ -212,6 +209,17 @@ def _close_all(idle: dict[int, list[sqlite3.Connection]]) -> None:
 def _identity(db: sqlite3.Connection) -> tuple[int, int]:
     application, version = db.execute("SELECT * FROM pragma_application_id, pragma_user_version").fetchone()
     return application, version
+
+
+def _is_ours(db: sqlite3.Connection, use: Consumption) -> bool:
+    """Whether this invocation consumed it already; raises Replayed where another one did."""
+    row = db.execute("SELECT * FROM uses WHERE jti = ?", (use.jti,)).fetchone()
+    if row is None:
+        return False
+    prior = _use(row)
+    if prior.nonce != use.nonce:
+        raise Replayed(prior)
+    return True
 
 
 def _row(use: Consumption) -> tuple[str | int, ...]:
