@@ -1,0 +1,104 @@
+"""An audit log to tamper with: its writer, its files, and what a proof says of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gate.audit import AuditLog, RecordPath, open_audit_log
+from gate.chain import append
+from gate.models import Stream
+from gate.policy import Policy
+from gate.proof import Event, Fault, Note, Step, prove
+from gate.record import Entry
+from gate.replay import ReplayStore
+from gate.replay.memory import MemoryStore
+from tests.world import World
+
+STREAM = Stream("acme/shop", "production")
+
+
+def sha(number: int) -> str:
+    """A commit id."""
+    return f"{number:040x}"
+
+
+def entry(world: World, number: int, **changes: Any) -> Entry:
+    """A denial, which needs no token."""
+    made = Entry(
+        invocation=f"{number:022d}",
+        decided_at=int(world.now),
+        reason="token.expired",
+        message=f"denial {number}",
+        deployment=world.deployment(sha=sha(number)),
+        approvals=(),
+        tokens=(),
+        policy_sha256=world.loaded().policy.sha256,
+        gate="0",
+    )
+    return replace(made, **changes)
+
+
+class Book:
+    """The log of a world whose gate has decided a few times."""
+
+    def __init__(self, folder: Path, **world: Any) -> None:
+        self.world = World(folder, **world)
+        self.store: ReplayStore = MemoryStore()
+        self.log: AuditLog = open_audit_log("file:audit", folder)
+        self.policies: Sequence[Policy] = [self.world.loaded().policy]
+
+    def allow(self, number: int, **changes: Any) -> str:
+        """Let the gate allow commit `number`; the record's URI."""
+        deployment = self.world.deployment(sha=sha(number), **changes)
+        token = self.world.token(sha=sha(number), **changes)
+        decision = self.world.gate(replay=self.store, audit=self.log).check([token], deployment)
+        assert decision.allowed, decision
+        assert decision.record
+        return decision.record
+
+    def deny(self, number: int) -> str:
+        """Let the gate deny commit `number`."""
+        deployment = self.world.deployment(sha=sha(number))
+        decision = self.world.gate(replay=self.store, audit=self.log).check(["no.token"], deployment)
+        assert decision.reason == "token.malformed"
+        assert decision.record
+        return decision.record
+
+    def write(self, count: int) -> "Book":
+        """`count` decisions, every third a denial."""
+        for number in range(1, count + 1):
+            self.world.now += 60
+            (self.allow if number % 3 else self.deny)(number)
+        return self
+
+    def file(self, seq: int, stream: Stream = STREAM) -> Path:
+        """Where record `seq` lies."""
+        return self.world.folder / "audit" / str(RecordPath(stream, seq))
+
+    def append(self, made: Entry) -> str:
+        """Extend the chain, whatever the entry says."""
+        return append(self.log, self.store, made)
+
+    def prove(self, *, offline: bool = False) -> list[Event]:
+        """All that the proof tells, a day later."""
+        return list(prove(self.log, None if offline else self.store, self.policies, int(self.world.now) + 86400))
+
+    def faults(self, *, offline: bool = False) -> list[tuple[str, int, int]]:
+        """Kind, first and last record of everything the proof finds."""
+        return faults(self.prove(offline=offline))
+
+
+def faults(events: Iterable[Event]) -> list[tuple[str, int, int]]:
+    """Kind, first and last record of the faults among `events`."""
+    return [(event.kind, event.first, event.last) for event in events if isinstance(event, Fault)]
+
+
+def notes(events: Iterable[Event]) -> list[str]:
+    """The notes among `events`."""
+    return [event.message for event in events if isinstance(event, Note)]
+
+
+def steps(events: Iterable[Event]) -> list[Step]:
+    """The records among `events`."""
+    return [event for event in events if isinstance(event, Step)]
