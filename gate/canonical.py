@@ -54,5 +54,5 @@ def canonical(value: Mapping[str, Any]) -> bytes:
     """
     try:
         return rfc8785.dumps(dict(value))
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
         raise JsonError("it can't be written as canonical JSON") from error

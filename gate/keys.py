@@ -17,6 +17,11 @@ ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 _ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")
 _P256_SPKI = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 
+# The y coordinates, as they can be written, of the points of small order: under such a "key" anybody can sign.
+_P = 2**255 - 19
+_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_SMALL_ORDER = {0, 1, _ORDER_8, _P - _ORDER_8, _P - 1, _P, _P + 1}
+
 
 def base64url(data: bytes) -> str:
     """Base64url without padding (RFC 7515 §2)."""
@@ -30,7 +35,8 @@ class PublicKey:
         """Read a DER SubjectPublicKeyInfo.
 
         Raises:
-            ValueError: it is not one of an Ed25519 key, or of a P-256 key as an uncompressed point on the curve.
+            ValueError: it is not one of an Ed25519 key that has one owner, or of a P-256 key as an uncompressed point
+                on the curve.
         """
         self.spki = spki
         self.alg: Algorithm
@@ -64,6 +70,8 @@ class PublicKey:
 def _ed25519_verifier(raw: bytes) -> Callable[[bytes, bytes], None]:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 (cold start)
 
+    if int.from_bytes(raw, "little") % 2**255 in _SMALL_ORDER:
+        raise ValueError("an Ed25519 key of small order")
     return Ed25519PublicKey.from_public_bytes(raw).verify
 
 
