@@ -59,7 +59,7 @@ def _survey(log: AuditLog, heads: ReplayStore | None, ends: dict[Stream, int]) -
     for path in log.listing():
         place = parse_record_path(path)
         if place is None or place.seq == 0:
-            yield Fault("stray", f"{printable(path)} stands in the log, but is no record")
+            yield Fault("stray", f"{printable(path)} is no record")
             continue
         stream, seq = place
         if seq <= ends.get(stream, 0):
@@ -69,12 +69,12 @@ def _survey(log: AuditLog, heads: ReplayStore | None, ends: dict[Stream, int]) -
         elif head := heads.head(stream):  # read again, for the log may have grown meanwhile
             ends[stream] = head.seq
             if seq > head.seq:
-                message = f"stands beyond the newest record, {head.seq}, that the replay store anchors: it was inserted"
+                message = f"beyond record {head.seq:,}, the newest that the replay store anchors"
                 yield Fault("inserted", message, stream, seq, seq, log.uri(stream, seq))
         else:
             unanchored.add(stream)
             ends[stream] = seq
-            message = "has records, but no head in the replay store: that was lost, or it is another log's"
+            message = "the replay store has no head for these records: it was lost, or belongs to another log"
             yield Fault("unanchored", message, stream)
 
 

@@ -84,4 +84,4 @@ class Unlisted(Denied):
     """No policy that was given lists the key, so nothing can be said of the signature."""
 
     def __init__(self, kid: str) -> None:
-        super().__init__("key.unknown", f"None of the policies that were given lists its key {kid}.")
+        super().__init__("key.unknown", f"No policy that was given lists the key {kid}; give that of its time too.")

@@ -15,6 +15,7 @@ from gate.record import START, Record, RecordError, digest, last_allowed, parse
 from gate.text import printable
 
 _PATIENCE = 10_000  # empty places in a row, after which no more are looked at
+_NOTHING = "no record stands here"
 
 
 class Walk:
@@ -54,7 +55,7 @@ class Walk:
             yield from self._place(seq, found)
             empty = empty + 1 if found is None else 0
             if empty == _PATIENCE:
-                message = "was not looked at: too many records before it are missing"
+                message = "not looked at: too many records before this are missing"
                 yield self._fault("removed", seq + 1, message)._replace(last=last)
                 return
         yield from self._end()
@@ -78,15 +79,15 @@ class Walk:
         if found is None and self._head and self._head.seq == seq:
             found = self._head.record
             if self._head.written:
-                yield self._fault("removed", seq, "is missing: it was removed (the replay store still has its bytes)")
+                yield self._fault("removed", seq, _NOTHING)
             else:
                 yield Note(
                     f"{self._log.uri(self._stream, seq)} is still to be written; the replay store has its bytes."
                 )
         if found is None:
-            yield from self._unknown(self._fault("removed", seq, "is missing: it was removed"))
+            yield from self._unknown(self._fault("removed", seq, _NOTHING))
         elif isinstance(found, NotARecord):
-            yield from self._unknown(self._fault("altered", seq, f"was replaced: {found.message}"))
+            yield from self._unknown(self._fault("altered", seq, f"something else stands here: {found.message}"))
         else:
             yield from self._bytes(seq, found)
 
@@ -94,7 +95,7 @@ class Walk:
         try:
             record = parse(data)
         except RecordError as error:
-            yield from self._unknown(self._fault("altered", seq, f"is no record any more: {error}"))
+            yield from self._unknown(self._fault("altered", seq, f"not a record any more: {error}"))
             return
         if (record.stream, record.seq) != (self._stream, seq):
             self._settle(record)
@@ -103,7 +104,7 @@ class Walk:
         broken = self._digest is not None and record.previous != self._digest
         yield from self._convict(self._links.add(broken=broken))
         if self._digest is not None and not broken and record.last_allowed_sha != last_allowed(self._before, record):
-            yield self._fault("forged", seq, "carries the wrong last_allowed_sha, as no gate would write it")
+            yield self._fault("forged", seq, "its last_allowed_sha is wrong, as no gate would write it")
         self._before, self._digest = record, digest(data)
         yield from self._evidence(record)
 
@@ -117,10 +118,9 @@ class Walk:
         try:
             evidence = prove_allow(record, self._policies)
         except Unlisted as error:
-            hint = "give the policy of that time too (--policy)"
-            yield self._fault("unproved", record.seq, f"allows, but can't be verified: {error.message} So {hint}.")
+            yield self._fault("unproved", record.seq, f"allowed, but can't be verified: {error.message}")
         except GateError as error:
-            yield self._fault("forged", record.seq, f"allows, but its tokens do not: {error.message}")
+            yield self._fault("forged", record.seq, f"allowed, but its tokens do not allow it: {error.message}")
         else:
             step = step._replace(evidence="policy" if evidence.whole else "signatures")
             yield from self._reuse(record, evidence)
@@ -151,12 +151,13 @@ class Walk:
     def _convict(self, convictions: Iterator[Conviction]) -> Iterator[Event]:
         for seq, alone in convictions:
             if seq == 0:
-                yield self._fault("altered", 1, "claims to follow another record, though it is the first")
+                yield self._fault("altered", 1, "it follows another record, though it is the first")
             elif self._head and seq == self._head.seq:
-                yield self._fault("altered", seq, "is not the record that the replay store anchors here")
+                yield self._fault("altered", seq, "not the record that the replay store anchors here")
             else:
-                also = "" if alone else f"; as it follows another record {seq - 1} too, nothing vouches for that one"
-                yield self._fault("altered", seq, f"is altered: record {seq + 1} names another SHA-256{also}")
+                also = "" if alone else f"; and it names another for record {seq - 1}, so nothing vouches for that one"
+                message = f"its SHA-256 is not the one that record {seq + 1} names{also}"
+                yield self._fault("altered", seq, message)
 
     def _fault(self, kind: FaultKind, seq: int, message: str) -> Fault:
         return Fault(kind, printable(message, 600), self._stream, seq, seq, self._log.uri(self._stream, seq))
@@ -164,6 +165,6 @@ class Walk:
 
 def _where(record: Record, stream: Stream, seq: int) -> str:
     if record.stream != stream:
-        return f"is a record of another stream, {printable(record.stream.path)}"
+        return f"this is a record of another stream, {printable(record.stream.path)}"
     places = abs(record.seq - seq)
-    return f"is a record that belongs {places:,} place{'s'[: places > 1]} {'later' if record.seq > seq else 'earlier'}"
+    return f"this belongs {places:,} place{'s'[: places > 1]} {'later' if record.seq > seq else 'earlier'}"

@@ -24,9 +24,9 @@ class Used:
         for approval in approvals:
             jti = printable(approval.jti)
             if approval.jti in self._by:
-                yield f"allows with an approval (JTI {jti}) that record {self._by[approval.jti]} had used up"
+                yield f"allowed with an approval (JTI {jti}) that record {self._by[approval.jti]} had used up"
             elif approval.expires_at < self._forgotten:
-                yield f"allows with an approval (JTI {jti}) of a time long past, which may have been used up before"
+                yield f"allowed with an approval (JTI {jti}) of a time long past, which may have been used up before"
             else:
                 self._by[approval.jti] = record.seq
                 heapq.heappush(self._expiries, (approval.expires_at, approval.jti))
