@@ -73,29 +73,51 @@ def new_key(uri: Uri, base: Path | None, alg: Algorithm) -> FileSigner:
     key = ed25519.Ed25519PrivateKey.generate() if alg == "Ed25519" else ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(pem)
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_new(path, pem)
     except FileExistsError:
         raise SignerError(f"{path}: is there already, and is left as it is.", hint="Choose another name.") from None
     except OSError as error:
-        raise SignerError(f"{path}: can't be written ({error.strerror}).") from None
+        raise SignerError(
+            f"{path}: can't be written ({error.strerror}).", hint="Name a file in a folder of your own."
+        ) from None
     return FileSigner(key)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o600)  # whatever the umask
+            file.write(data)
+    except OSError:
+        path.unlink()
+        raise
 
 
 def _read_private(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & 0o077:
-                raise SignerError(
-                    f"{path}: others may read or write this private key.",
-                    expected="mode 0600",
-                    actual=f"mode {mode:04o}",
-                    hint=f"If nobody did: chmod 600 {path}. Otherwise make a new key.",
-                )
+        with open(path, "rb", opener=_open_now) as file:
+            _check_private(path, os.fstat(file.fileno()).st_mode)
             return file.read(_MAX_BYTES)
     except OSError as error:
         raise SignerError(
             f"{path}: can't be read ({error.strerror}).", hint="`gate init` makes a key, `gate keys new` another."
         ) from None
+
+
+def _open_now(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # or a FIFO would wait for somebody to write to it
+
+
+def _check_private(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise SignerError(f"{path}: is not a file.", hint="`gate init` makes a key, `gate keys new` another.")
+    if mode & 0o077:
+        raise SignerError(
+            f"{path}: others may read or write this private key.",
+            expected="mode 0600",
+            actual=f"mode {stat.S_IMODE(mode):04o}",
+            hint=f"If nobody did: chmod 600 {path}. Otherwise make a new key.",
+        )
