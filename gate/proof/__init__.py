@@ -5,10 +5,11 @@ It streams: memory grows with the number of streams and of approvals that have n
 
 from collections.abc import Iterator, Sequence
 
-from gate.audit import AuditLog, parse_record_path
+from gate.audit import AuditLog
 from gate.models import Consumption, Stream
 from gate.policy import Policy
 from gate.proof.events import Event, Fault, FaultKind, Note, Step
+from gate.proof.places import survey
 from gate.proof.stream import Walk
 from gate.replay import ReplayStore
 from gate.text import printable, utc
@@ -39,7 +40,7 @@ def _events(log: AuditLog, heads: ReplayStore | None, policies: Sequence[Policy]
             "consumed without a record, can't be seen this way."
         )
     ends: dict[Stream, int] = {}
-    yield from _survey(log, heads, ends)
+    yield from survey(log, heads, ends)
     gaps: set[Stream | None] = set()
     for stream, end in sorted(ends.items()):
         head = heads.head(stream) if heads else None
@@ -49,33 +50,6 @@ def _events(log: AuditLog, heads: ReplayStore | None, policies: Sequence[Policy]
             yield event
     for use in unrecorded.values():
         yield _unrecorded(use, now, may_be_removed=use.stream in gaps)
-
-
-def _survey(log: AuditLog, heads: ReplayStore | None, ends: dict[Stream, int]) -> Iterator[Event]:
-    """Fill `ends` with every stream there is, and the number of its newest record; tell what has no place."""
-    if heads:
-        ends |= dict.fromkeys(heads.heads(), 0)
-    unanchored: set[Stream] = set()
-    for path in log.listing():
-        place = parse_record_path(path)
-        if place is None or place.seq == 0:
-            yield Fault("stray", f"{printable(path)} is no record")
-            continue
-        stream, seq = place
-        if seq <= ends.get(stream, 0):
-            continue
-        if heads is None or stream in unanchored:
-            ends[stream] = seq
-        elif head := heads.head(stream):  # read again, for the log may have grown meanwhile
-            ends[stream] = head.seq
-            if seq > head.seq:
-                message = f"beyond record {head.seq:,}, the newest that the replay store anchors"
-                yield Fault("inserted", message, stream, seq, seq, log.uri(stream, seq))
-        else:
-            unanchored.add(stream)
-            ends[stream] = seq
-            message = "the replay store has no head for these records: it was lost, or belongs to another log"
-            yield Fault("unanchored", message, stream)
 
 
 def _unrecorded(use: Consumption, now: int, *, may_be_removed: bool) -> Event:

@@ -10,11 +10,11 @@ from gate.policy import Policy
 from gate.proof.events import Event, Fault, FaultKind, Note, Step
 from gate.proof.evidence import Evidence, Unlisted, prove_allow
 from gate.proof.links import Conviction, Links
+from gate.proof.places import places
 from gate.proof.used import Used
 from gate.record import START, Record, RecordError, digest, last_allowed, parse
 from gate.text import printable
 
-_PATIENCE = 10_000  # empty places in a row, after which no more are looked at
 _NOTHING = "no record stands here"
 
 
@@ -50,30 +50,14 @@ class Walk:
             except AuditUnavailable as error:
                 yield self._fault("unanchored", self._head.seq, error.message)
                 self._head = None
-        empty = 0
-        for seq, found in self._places(last):
-            yield from self._place(seq, found)
-            empty = empty + 1 if found is None else 0
-            if empty == _PATIENCE:
-                message = "not looked at: too many records before this are missing"
-                yield self._fault("removed", seq + 1, message)._replace(last=last)
-                return
-        yield from self._end()
-
-    def _places(self, last: int) -> Iterator[tuple[int, bytes | NotARecord | None]]:
-        """What stands at each place."""
         seq = 0
-        while seq < last:
-            for found in self._stretch(seq + 1, last):
-                seq += 1
-                yield seq, found
-
-    def _stretch(self, first: int, last: int) -> Iterator[bytes | NotARecord | None]:
-        """What stands from `first` on, as far as the first place that can't hold a record: there the reader ends."""
-        try:
-            yield from self._log.read(self._stream, first, last)
-        except NotARecord as error:
-            yield error
+        for seq, found in places(self._log, self._stream, last):
+            yield from self._place(seq, found)
+        if seq < last:
+            message = "not looked at: too many records before this are missing"
+            yield self._fault("removed", seq + 1, message)._replace(last=last)
+            return
+        yield from self._end()
 
     def _place(self, seq: int, found: bytes | NotARecord | None) -> Iterator[Event]:
         if found is None and self._head and self._head.seq == seq:
@@ -133,7 +117,8 @@ class Walk:
             yield self._fault("reused", record.seq, complaint)
 
     def _settle(self, record: Record) -> None:
-        for approval in record.approvals:
+        """What a record allowed was consumed for it, however wrong the rest of the record may be."""
+        for approval in record.approvals if record.allowed else ():
             self._unrecorded.pop(approval["jti"], None)
 
     def _unknown(self, fault: Fault) -> Iterator[Event]:
