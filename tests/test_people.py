@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.errors import Denied, PolicyError
@@ -250,6 +250,7 @@ _people = st.dictionaries(
 _anything = st.builds(Identity, st.sampled_from(["email", "login"]), st.text(max_size=12) | _mails | _names | _noreply)
 
 
+@settings(deadline=None)
 @given(_people, st.data())
 def test_an_alias_of_the_approver_is_never_somebody_else(people: dict[str, Person], data: st.DataObject) -> None:
     try:
@@ -267,6 +268,7 @@ def test_an_alias_of_the_approver_is_never_somebody_else(people: dict[str, Perso
         assert known.canonical(approver) == known.canonical(alias.value)
 
 
+@settings(deadline=None)
 @given(_people, _mails | _names, st.lists(_anything, max_size=3))
 def test_whatever_comes_in_there_is_an_answer(
     people: dict[str, Person], approver: str, identities: list[Identity]

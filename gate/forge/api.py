@@ -74,7 +74,11 @@ class Api(NamedTuple):
         """A connection, kept open between requests."""
         import requests  # noqa: PLC0415 (paid for when used)
 
-        with requests.Session() as session:
+        class Session(requests.Session):
+            def get_redirect_target(self, resp: requests.Response) -> None:
+                """Redirects are ours: requests would parse the target, and read the body whole, even unfollowed."""
+
+        with Session() as session:
             yield Connection(self, session)
 
 

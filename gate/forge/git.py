@@ -99,9 +99,9 @@ class _Objects:
 
 def _too_many() -> Unattributed:
     return Unattributed(
-        "There are too many commits since the last allowed deployment to look at each.",
+        "There is more to read since the last allowed deployment than the gate reads.",
         hint="Deploy something older first, in steps.",
-        actual="more than the gate reads",
+        actual="too many commits, or too long ones",
     )
 
 
