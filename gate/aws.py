@@ -25,12 +25,21 @@ def check_options(uri: Uri, *more: str) -> None:
     uri.only("region", "endpoint", *more)
     if not re.fullmatch(r"[a-z]{2,}(-[a-z0-9]+)+", uri.query.get("region", "")):
         raise UsageError(f"{uri.text}: names no AWS region", hint="Add the region, e.g. ?region=eu-west-1")
-    endpoint = urlsplit(uri.query.get("endpoint", "https://default"))
-    if endpoint.scheme not in ("https", "http") or not endpoint.hostname or endpoint.username is not None:
+    if not _is_server(uri.query.get("endpoint", "https://default")):
         raise UsageError(
             f"{uri.scheme}: endpoint {printable(uri.query['endpoint'])!r} is not the URL of a server",
             hint="Leave it out for AWS itself, or write e.g. &endpoint=https://vpce-….amazonaws.com",
         )
+
+
+def _is_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+        )
+    except ValueError:
+        return False
 
 
 def speaks_in_clear(uri_query: Mapping[str, str]) -> bool:
@@ -113,10 +122,11 @@ _TROUBLES = {
         Trouble(
             "is throttled by AWS, or too busy", "Try again in a moment; if it stays, raise its capacity."
         ): """ProvisionedThroughputExceededException ThrottlingException Throttling RequestLimitExceeded SlowDown
-            TooManyRequestsException TransactionInProgressException TransactionConflictException 429""",
+            TooManyRequestsException TransactionInProgressException TransactionConflictException
+            ReplicatedWriteConflictException TransactionConflict ThrottlingError ProvisionedThroughputExceeded 429""",
         Trouble(
             "is not made as the gate needs it", "Compare its keys with docs/operations.md, or run gate doctor."
-        ): "ValidationException",
+        ): "ValidationException ValidationError",
         Trouble(
             "can't be asked: AWS does not accept the request's signature",
             "Set this machine's clock; if it is right, the secret access key is wrong.",
@@ -134,10 +144,13 @@ _TROUBLES = {
 
 
 def code(error: BaseException) -> str:
-    """The error code that AWS answered with (e.g. `AccessDenied`, `404`), "" where there was no such answer."""
-    response = getattr(error, "response", None)
-    details = response.get("Error") if isinstance(response, dict) else None
-    value = details.get("Code") if isinstance(details, dict) else None
+    """The error code that AWS answered with (e.g. `AccessDenied`, `404`), "" where there was no such answer.
+
+    For a cancelled transaction it is that of the first part that failed.
+    """
+    response = getattr(error, "response", None) or {}
+    parts = [*response.get("CancellationReasons", ()), response.get("Error", {})]
+    value = next((part.get("Code") for part in parts if part.get("Code") != "None"), None)
     return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z.]{1,64}|[0-9]{3}", value) else ""
 
 

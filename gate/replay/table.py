@@ -123,8 +123,7 @@ class Table:
 
 
 def _reasons(error: Exception) -> list[tuple[str, Item]]:
-    """The error code, or those of the parts of a cancelled transaction, each with the item that stood in its way."""
-    response = getattr(error, "response", {})
-    if aws.code(error) != "TransactionCanceledException":
-        return [(aws.code(error), response.get("Item") or {})]
-    return [(reason.get("Code", ""), reason.get("Item") or {}) for reason in response.get("CancellationReasons", ())]
+    """The error's code, or those of the parts of a cancelled transaction, each with the item that stood in its way."""
+    response = getattr(error, "response", None) or {}
+    parts = response.get("CancellationReasons") or [{"Code": aws.code(error), "Item": response.get("Item")}]
+    return [(part.get("Code", ""), part.get("Item") or {}) for part in parts]
