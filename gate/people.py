@@ -101,6 +101,10 @@ class People:
     def _names_of(self, approver: str) -> frozenset[str]:
         return _names(identity(approver)).union(self._aliases.get(self.canonical(approver), ()))
 
+    def has_login(self, approver: str) -> bool:
+        """True if a login is known for `approver`, so that other logins can be told from theirs."""
+        return _has_login(self._names_of(approver))
+
     def is_same(self, approver: str, identities: Sequence[Identity]) -> bool | None:
         """Is the one who has these identities the approver? None where that can't be told, which must deny.
 

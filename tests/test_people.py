@@ -83,6 +83,12 @@ def test_a_login_can_t_be_told_from_an_approver_without_one() -> None:
     assert PEOPLE.is_same(BOB, login("mallory")) is None
 
 
+def test_whether_an_approver_s_login_is_known() -> None:
+    assert PEOPLE.has_login(ALICE)
+    assert PEOPLE.has_login("carol")
+    assert not PEOPLE.has_login(BOB)
+
+
 def test_one_alias_among_other_identities_is_enough() -> None:
     assert PEOPLE.is_same(ALICE, login("mallory") + email("alice@home.example")) is True
     assert PEOPLE.is_same(ALICE, email("unknown@example.org") + login("mallory")) is False
