@@ -1,0 +1,91 @@
+"""How the bench measures: one machine, one run, interleaved rounds, medians, ratios wherever two things compare."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One line of the result. `value` is a median, in `unit`; `ratio` is value / baseline_value.
+
+    `target` is the largest ratio that is good enough, None where there is only something to see.
+    """
+
+    section: str
+    name: str
+    value: float
+    unit: str
+    baseline: str = ""
+    baseline_value: float = 0.0
+    target: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """The measured against its baseline, None where it has none."""
+        return self.value / self.baseline_value if self.baseline_value else None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the ratio is within its target, None where it has none."""
+        return None if self.ratio is None or self.target is None else self.ratio <= self.target
+
+
+class Sizes(NamedTuple):
+    """How much of everything one run of the bench does."""
+
+    rounds: int  # of fast things
+    calls: int  # in each of those rounds
+    starts: int  # of a process
+    aws_starts: int
+    writers: tuple[int, ...]
+    seconds: float  # that writers write
+    live_sqlite: tuple[int, int]
+    live_dynamodb: tuple[int, int]
+    consumptions: int
+    records: tuple[int, ...]
+
+
+FULL = Sizes(40, 100, 25, 11, (1, 2, 4, 8), 1.5, (1_000, 1_000_000), (1_000, 10_000), 200, (1_000, 10_000, 100_000))
+QUICK = Sizes(2, 5, 1, 1, (1, 2), 0.1, (10, 1_000), (10, 100), 5, (10, 100))
+
+
+def interleaved(subjects: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """The median seconds of each of `subjects`, called one after the other in every round; one more to warm up.
+
+    A subject that returns a float has measured itself, for work around it that does not count.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in subjects}
+    for _ in range(rounds + 1):
+        for name, subject in subjects.items():
+            start = time.perf_counter()
+            own = subject()
+            taken[name].append(own if isinstance(own, float) else time.perf_counter() - start)
+    return {name: median(times[1:]) for name, times in taken.items()}
+
+
+class Ended(NamedTuple):
+    """What a process took: wall seconds, and the most memory it ever held, in bytes."""
+
+    seconds: float
+    peak: int
+
+
+def process(command: Sequence[str], folder: Path, more: Mapping[str, str] | None = None) -> Ended:
+    """Run a process that must succeed, in `folder`, with `more` than the bare minimum in its environment."""
+    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("AWS_")}
+    environment = {**kept, "HOME": str(folder), "NO_PROXY": "127.0.0.1", **(more or {})}
+    start = time.perf_counter()
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as child:
+        output = child.stdout.read() if child.stdout else b""
+        _, status, usage = os.wait4(child.pid, 0)
+        taken = time.perf_counter() - start
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"bench: {command[:6]} failed:\n{output.decode(errors='replace')[-2000:]}")
+    return Ended(taken, usage.ru_maxrss * 1024)
