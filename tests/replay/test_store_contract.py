@@ -206,3 +206,8 @@ def test_concurrent_writers_advance_once_for_each_number(backend: Backend) -> No
 def test_a_uri_that_no_store_takes_is_refused(uri: str) -> None:
     with pytest.raises(UsageError):
         open_replay_store(uri, None)
+
+
+@pytest.mark.parametrize("used_at", [10**20, -(10**20), 10**400])
+def test_a_time_that_no_calendar_holds_is_shown_as_it_is(used_at: int) -> None:
+    assert f"{used_at} (epoch seconds)" in str(Replayed(use("jti-1", "mine", used_at=used_at)))
