@@ -50,12 +50,10 @@ def speaks_in_clear(uri_query: Mapping[str, str]) -> bool:
 
 @cache
 def _shipped_models() -> Any:
-    """The SDK's own service models; those of AWS_DATA_PATH and ~/.aws/models could bring other endpoints.
+    """The SDK's own service models, which never change while the process lives."""
+    from gate.awsmodels import ShippedModels  # noqa: PLC0415 (imports the SDK)
 
-    They never change while the process lives, and parsing them is a good part of a client's cost.
-    """
-    loader = import_module("botocore.loaders").Loader
-    return loader(extra_search_paths=[loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
+    return ShippedModels()
 
 
 def client(service: str, uri_query: Mapping[str, str]) -> Any:

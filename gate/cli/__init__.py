@@ -1,5 +1,7 @@
 """The `gate` command. Each command is imported only when it is called."""
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -74,6 +76,8 @@ def complain(error: GateError) -> None:
 
 def main() -> None:
     """Run the command line. Every error ends here: explained on stderr, as an exit code, without a traceback."""
+    gc.set_threshold(100_000)  # hundreds of modules are no garbage, and most commands end before there is any
+    atexit.register(gc.freeze)  # nor is what is left at the end, through which Python would look once more
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding
