@@ -1,0 +1,118 @@
+"""`gate audit show`: who approved this?"""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from gate.cli import json_option
+from gate.cli.audit import log_option, open_sources, policies_option
+from gate.errors import UsageError, verdict
+from gate.proof.search import Answer, decisions_on
+from gate.scope import parse_repository
+from gate.text import plural, printable, utc
+
+_VERDICTS = {"allow": ("allowed", "green"), "deny": ("denied ", "red"), "error": ("blocked", "yellow")}
+
+
+@click.command()
+@click.argument("sha")
+@click.option("--repository", default="", help="Only this repository.")
+@click.option("--environment", default="", help="Only this environment.")
+@policies_option
+@log_option
+@json_option
+def show(
+    sha: str, repository: str, environment: str, policies: tuple[str, ...], audit_uri: str, *, as_json: bool
+) -> None:
+    """Say who approved a commit, or why not.
+
+    One line for each decision on SHA, which may be abbreviated. Each allow is proved by its own tokens; the chain of
+    records is for gate audit verify to prove.
+    Exit code 0: there are decisions. 1: there are none, or one is not proved. 2: usage or configuration. 3: the log
+    can't be read.
+
+    \b
+    Example:
+      gate audit show 1f3c9ab2e0aa --environment production
+    """
+    if not re.fullmatch(r"[0-9a-f]{4,64}", sha):
+        raise UsageError(
+            "The sha is not a commit id, nor the beginning of one.",
+            expected="4 to 64 lower-case hex digits",
+            actual=printable(sha, 100),
+        )
+    named = parse_repository(repository) if repository else ""
+    sources = open_sources(policies, audit_uri, offline=True)
+    found = decisions_on(
+        sources.log,
+        sha,
+        lambda stream: named in ("", stream.repository) and environment in ("", stream.environment),
+        sources.policies,
+    )
+    answers = sorted(found, key=lambda answer: answer.record.decided_at)
+    _check_one_commit(sha, answers)
+    if as_json:
+        click.echo(json.dumps({"sha": sha, "decisions": [_as_json(answer) for answer in answers]}))
+    else:
+        for answer in answers:
+            click.echo(_line(answer))
+    if not answers:
+        click.echo(f"gate: no decision on {sha} is recorded", err=True)
+    sys.exit(0 if answers and not any(answer.doubt for answer in answers) else 1)
+
+
+def _check_one_commit(sha: str, answers: Sequence[Answer]) -> None:
+    commits = sorted({answer.record.deployment.sha for answer in answers})
+    if len(commits) > 1:
+        raise UsageError(
+            f"{plural(len(commits), 'commit')} in the log start with {sha}.",
+            expected="the beginning of one",
+            actual=", ".join(commits[:5]),
+            hint="Give more digits.",
+        )
+
+
+def _line(answer: Answer) -> str:
+    record, deployment = answer.record, answer.record.deployment
+    word, colour = _VERDICTS[verdict(record.reason)]
+    parts = [
+        utc(record.decided_at),
+        click.style(word, fg=colour),
+        f"{deployment.repository} {deployment.sha[:12]} {deployment.environment}",
+        _who(answer) + (f" run {printable(deployment.run_id)}" if deployment.run_id else ""),
+        printable(answer.uri, 1000),
+    ]
+    if answer.doubt:
+        parts.insert(2, click.style(f"NOT PROVED: {printable(answer.doubt)}", fg="red"))
+    return "  ".join(parts)
+
+
+def _who(answer: Answer) -> str:
+    record = answer.record
+    if not record.allowed:
+        return f"{record.reason}: {printable(record.message)}"
+    return "approved by " + ", ".join(
+        printable(approval["approver"])
+        + (f' ("{printable(approval["reason"])}")' if approval.get("reason") else "")
+        + f" key {printable(approval['kid'])}"
+        for approval in record.approvals
+    )
+
+
+def _as_json(answer: Answer) -> dict[str, Any]:
+    record = answer.record
+    return {
+        "decided_at": record.decided_at,
+        "decision": verdict(record.reason),
+        "reason": record.reason,
+        "message": record.message,
+        "deployment": record.deployment.as_json(),
+        "approvals": [dict(approval) for approval in record.approvals],
+        "record": answer.uri,
+        "proved": not answer.doubt,
+        "doubt": answer.doubt,
+    }
