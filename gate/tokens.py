@@ -1,6 +1,5 @@
 """The approval token: a JWS in compact form (RFC 7515) with a strict profile (docs/token.md)."""
 
-import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
@@ -16,8 +15,9 @@ from gate.text import printable
 TYP = "deploy-approval+jwt"
 MAX_SIGNING_INPUT = 4096  # bytes: what AWS KMS signs raw
 _MAX_TOKEN = MAX_SIGNING_INPUT + 1 + 86  # and a dot, and 64 bytes of signature in base64url
-_MAX_TIME = 2**53  # an integer that every JSON reader keeps exact (RFC 8259 §6)
+_MAX_TIME = 2**53 - 1  # the largest integer that every JSON reader keeps exact (RFC 8259 §6)
 
+_TO_STANDARD = bytes.maketrans(b"-_+/", b"+/--")  # to base64's own alphabet, and that to what is in neither
 _JTI = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _KID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -73,9 +73,11 @@ def decode(token: str) -> Approval:
     if len(token) > _MAX_TOKEN:
         raise _too_large(len(token))
     signing_input, _, signature = token.rpartition(".")
-    header, _, payload = signing_input.partition(".")
     if len(signing_input) > MAX_SIGNING_INPUT:
         raise _too_large(len(token))
+    header, dot, payload = signing_input.partition(".")
+    if not dot or "." in payload:
+        raise _malformed("it is not three parts with dots between them")
     alg, kid = _decode_header(header)
     claims = _decode_claims(payload)
     return Approval(
@@ -96,12 +98,11 @@ def encode(alg: Algorithm, kid: str, claims: Mapping[str, Any]) -> str:
     Raises:
         Denied: the gate would refuse the token: `token.malformed`, `token.too_large`.
     """
-    header = base64url(canonical({"alg": alg, "kid": kid, "typ": TYP}))
     try:
-        payload = base64url(canonical(claims))
+        header, payload = canonical({"alg": alg, "kid": kid, "typ": TYP}), canonical(claims)
     except JsonError as error:
-        raise _malformed(f"the claims: {error}") from error
-    text = f"{header}.{payload}"
+        raise _malformed(str(error)) from error
+    text = f"{base64url(header)}.{base64url(payload)}"
     decode(f"{text}.{base64url(bytes(64))}")
     return text
 
@@ -128,11 +129,12 @@ def _malformed(what: str) -> Denied:
 
 def _decode_base64url(text: str, what: str) -> bytes:
     try:
-        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (ValueError, binascii.Error):
+        standard = text.encode("ascii").translate(_TO_STANDARD)
+        data = binascii.a2b_base64(standard + b"==")
+    except ValueError:
         raise _malformed(f"{what} is not base64url") from None
     # One text for one value (RFC 4648 §3.5): no padding, no stray bits, no other alphabet, no white space.
-    if base64.urlsafe_b64encode(data).rstrip(b"=") != text.encode("ascii"):
+    if binascii.b2a_base64(data, newline=False).rstrip(b"=") != standard:
         raise _malformed(f"{what} is not canonical base64url")
     return data
 
@@ -159,13 +161,13 @@ def _decode_header(segment: str) -> tuple[Algorithm, str]:
 
 
 def _decode_claims(segment: str) -> dict[str, Any]:
-    claims = _decode_object(segment, "the claims")
+    claims = _decode_object(segment, "the payload")
     for name, value in claims.items():
-        rule = _RULES.get(name)
-        if rule is None:
+        if name not in _CLAIMS:
             raise _malformed(f"unknown claim {printable(name, 40)!r}")
-        if not rule(value):
-            raise _malformed(f"the claim {name} is not what it must be")
+        holds, what = _CLAIMS[name]
+        if not holds(value):
+            raise _malformed(f"the claim {name} is not {what}")
     if not claims.keys() >= _REQUIRED:
         raise _malformed(f"the claim {min(_REQUIRED - claims.keys())} is missing")
     if not claims["iat"] < claims["exp"]:
@@ -180,16 +182,16 @@ def _decode_scope(text: str) -> Scope:
         raise _malformed(f"the claim scope: {error.message.rstrip('.')}") from None
 
 
-def _text(limit: int) -> Callable[[Any], bool]:
-    return lambda value: type(value) is str and 0 < len(value) <= limit and value.isprintable()
-
-
 def is_approver(value: Any) -> bool:
     """True for an e-mail address or a login: printable ASCII without spaces, at most 254 characters.
 
     Letters beyond ASCII are refused, because many of them look like another.
     """
     return type(value) is str and 0 < len(value) <= 254 and value.isascii() and value.isprintable() and " " not in value
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str and 0 < len(value) <= 254 and value.isprintable()
 
 
 def _is_environment(value: Any) -> bool:
@@ -208,24 +210,30 @@ def _is_jti(value: Any) -> bool:
 
 
 def _is_amr(value: Any) -> bool:
-    return type(value) is list and 0 < len(value) <= 16 and all(map(_text(64), value))
+    return type(value) is list and 0 < len(value) <= 16 and all(_is_text(method) for method in value)
 
 
-_RULES: dict[str, Callable[[Any], bool]] = {
-    "iss": _text(254),
-    "sub": is_approver,
-    "aud": _text(254),
-    "scope": lambda value: type(value) is str,
-    "environment": _is_environment,
-    "jti": _is_jti,
-    "iat": _is_time,
-    "exp": _is_time,
-    "nbf": _is_time,
-    "reason": lambda value: type(value) is str and len(value) <= 500,
-    "request_id": _text(254),
-    "run_id": _text(254),
-    "repository_id": _text(254),
-    "amr": _is_amr,
-    "passkey": lambda value: type(value) is dict,
+def _is_passkey(value: Any) -> bool:
+    return type(value) is dict and all(type(member) is str for member in value.values())
+
+
+_TEXT = (_is_text, "a text of 1 to 254 printable characters")
+_TIME = (_is_time, "a time in whole seconds since 1970")
+_CLAIMS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "iss": _TEXT,
+    "sub": (is_approver, "an e-mail address or a login in plain ASCII"),
+    "aud": _TEXT,
+    "scope": (lambda value: type(value) is str, "a text"),
+    "environment": (_is_environment, "the name of an environment"),
+    "jti": (_is_jti, "22 to 64 characters of base64url"),
+    "iat": _TIME,
+    "exp": _TIME,
+    "nbf": _TIME,
+    "reason": (lambda value: type(value) is str and len(value) <= 500, "a text of at most 500 characters"),
+    "request_id": _TEXT,
+    "run_id": _TEXT,
+    "repository_id": _TEXT,
+    "amr": (_is_amr, "a list of 1 to 16 texts"),
+    "passkey": (_is_passkey, "an object of texts"),
 }
 _REQUIRED = {"iss", "sub", "aud", "scope", "environment", "jti", "iat", "exp"}

@@ -65,7 +65,7 @@ def to_json(members: Mapping[str, Any]) -> bytes:
     return json.dumps(kept, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def header(alg: str = "Ed25519", **changes: Any) -> bytes:
+def header(alg: str = "Ed25519", /, **changes: Any) -> bytes:
     """The JSON of a good header, but for the changes."""
     return to_json({"alg": alg, "kid": KIDS.get(alg, "ed-key"), "typ": "deploy-approval+jwt"} | changes)
 
