@@ -59,12 +59,14 @@ class Table:
             Refused: a condition does not hold, and nothing was changed.
             ReplayUnavailable: anything else went wrong.
         """
+        answer = self._try(operation, parameters)
         deadline, pause = time.monotonic() + _PATIENCE, 0.05
-        while (answer := self._try(operation, parameters)) is None:
+        while answer is None:
             if time.monotonic() > deadline:
                 raise ReplayUnavailable(f"{self.what} stays too busy.", hint="Try again in a moment.")
             time.sleep(SystemRandom().uniform(0, pause))
             pause = min(1.0, 2 * pause)
+            answer = self._try(operation, parameters)
         if not self._is_genuine(answer):
             raise self._unavailable(ValueError("not an answer of DynamoDB"))
         return answer
