@@ -10,7 +10,7 @@ _REQUIRED = ("iss", "sub", "aud", "scope", "environment", "jti", "iat", "exp")
 _SHORT_TEXTS = ("iss", "sub", "aud", "request_id", "run_id", "repository_id")
 _TEXTS = (*_SHORT_TEXTS, "scope", "environment", "jti", "reason")
 _NO_TEXT = (None, 1, True, 1.5, ["x"], {"x": "y"})
-_NO_TIME = (None, str(NOW), True, False, [NOW], {}, NOW + 0.5, 1e9, -1, 2**53, 2**63, 10**1000)
+_NO_TIME: tuple[Any, ...] = (None, str(NOW), True, False, [NOW], {}, NOW + 0.5, 1e9, -1, 2**53, 2**63, 10**1000)
 _NO_JTI = ("", "A" * 21, "A" * 65, "A" * 21 + "+", "A" * 21 + "=", "A" * 22 + "\n", "../" * 8, "\u0410" * 22)
 _WRONG: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(_TEXTS, _NO_TEXT),

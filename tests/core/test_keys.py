@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -84,7 +85,7 @@ def test_such_a_key_would_verify_what_nobody_signed() -> None:
 
 
 def _others() -> dict[str, bytes]:
-    keys = {
+    keys: dict[str, Any] = {
         "rsa": rsa.generate_private_key(65537, 2048).public_key(),
         "p-384": ec.generate_private_key(ec.SECP384R1()).public_key(),
         "secp256k1": ec.generate_private_key(ec.SECP256K1()).public_key(),
@@ -128,9 +129,9 @@ def test_thumbprints_are_those_of_rfc_8037_and_of_another_library() -> None:
 def test_thumbprints_are_those_of_joserfc(alg: str) -> None:
     from joserfc import jwk
 
-    kind = {"Ed25519": jwk.OKPKey, "ES256": jwk.ECKey}[alg]
+    kinds: dict[str, Any] = {"Ed25519": jwk.OKPKey, "ES256": jwk.ECKey}
     pem = KEYS[alg].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    assert PublicKey(spki(KEYS[alg])).thumbprint == kind.import_key(pem).thumbprint()
+    assert PublicKey(spki(KEYS[alg])).thumbprint == kinds[alg].import_key(pem).thumbprint()
 
 
 def trusted(

@@ -13,21 +13,10 @@ from gate.issuer import Issuer
 from gate.keys import PublicKey
 from gate.tokens import MAX_SIGNING_INPUT, Approval, decode, encode
 from tests.core.corpus import MALFORMED, TOO_LARGE
-from tests.core.mint import CLAIMS, ED25519, KEYS, KIDS, NOW, SHA, base64url, claims, compact, header, sign, spki, token
+from tests.core.mint import CLAIMS, ED25519, KEYS, KIDS, NOW, SHA, base64url, claims, compact, header, spki, token
+from tests.core.signer import Memory
 
 quickly = settings(deadline=None, max_examples=200)
-
-
-class Memory:
-    """A signer with a key in memory."""
-
-    def __init__(self, alg: str) -> None:
-        self._key = KEYS[alg]
-        self.public_key = PublicKey(spki(self._key))
-
-    def sign(self, data: bytes) -> bytes:
-        """The signature over `data`."""
-        return sign(self._key, data)
 
 
 def refusal(text: str) -> Denied:
@@ -68,7 +57,7 @@ def test_text_that_no_utf_8_can_carry_or_that_only_looks_right(text: str) -> Non
 
 
 def test_a_good_token_says_what_it_says() -> None:
-    full = {
+    full: dict[str, Any] = {
         "nbf": NOW, "reason": "l\u00f6gin \u2764 fix\n", "request_id": "r", "run_id": "7", "repository_id": "1",
         "amr": ["hwk", "user"], "passkey": {"id": "x"}, "sub": "Alice@Example.com", "exp": 2**53 - 1,
     }  # fmt: skip
