@@ -1,4 +1,4 @@
-"""How a decision is told to GitHub Actions: outputs, a step summary and an annotation (docs/github.md).
+"""How a decision is told to GitHub Actions: outputs, a step summary and an annotation (docs/ci.md).
 
 Everything that came from outside could try to speak for the gate here. Outputs go into a heredoc whose delimiter nobody
 can guess; the summary is HTML in which outside text stands escaped inside `<code>`, where GitHub makes no links, images
