@@ -16,7 +16,7 @@ from gate.text import printable, utc
 
 __all__ = ["Event", "Fault", "FaultKind", "Note", "Step", "prove"]
 
-_UNDER_WAY = 120  # seconds after which a gate that consumed an approval has written its record, or died
+_UNDER_WAY = 120  # seconds in which a gate that consumed an approval has written its record, or died
 _LAG = 2  # records by which the verdict on one may come late
 
 
@@ -57,7 +57,7 @@ def _unrecorded(use: Consumption, now: int, *, may_be_removed: bool) -> Event:
     what = (
         f"an approval by {printable(use.approver)} of {printable(use.sha)[:12]} was consumed at {utc(use.used_at)}{run}"
     )
-    if use.used_at > now - _UNDER_WAY:
+    if abs(now - use.used_at) < _UNDER_WAY:
         return Note(f"{printable(use.stream.path)}: {what}, and has no record yet; its gate may still be at work.")
     why = "its record is among those that are missing or wrong" if may_be_removed else ""
     died = "a gate died in between, and nothing was allowed"
