@@ -15,9 +15,11 @@ class RepositoryPattern(NamedTuple):
     def matches(self, repository: str) -> bool:
         """True if `repository` (in lower case) is one that the pattern means."""
         parts = repository.split("/")
-        return len(parts) == len(self.segments) and all(
-            want in ("*", part) for want, part in zip(self.segments, parts, strict=True)
-        )
+        return len(parts) == len(self.segments) and all(map(_stands_for, self.segments, parts))
+
+
+def _stands_for(segment: str, part: str) -> bool:
+    return segment in ("*", part)
 
 
 class Environment(NamedTuple):
