@@ -9,6 +9,7 @@ from gate.errors import PolicyError
 from gate.strictyaml import Node
 from gate.text import printable
 
+_LONGEST_LIST = 500  # so that teams in lists in environments can't multiply beyond measure
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 T = TypeVar("T")
@@ -49,20 +50,16 @@ def list_of(convert: Callable[[Node], T]) -> Callable[[Node], list[T]]:
     """A reader of a list, not empty, of what `convert` reads."""
 
     def convert_all(node: Node) -> list[T]:
-        if not node.items:
-            raise bad(node, "this must be a list with at least one entry.")
+        if not node.items or len(node.items) > _LONGEST_LIST:
+            raise bad(node, f"this must be a list of 1 to {_LONGEST_LIST} entries.")
         return [convert(item) for item in node.items]
 
     return convert_all
 
 
-def mapping_of(convert: Callable[[Node], T]) -> Callable[[Node], dict[str, T]]:
-    """A reader of a mapping, not empty, from names to what `convert` reads."""
-
-    def convert_all(node: Node) -> dict[str, T]:
-        return {name: convert(member) for name, member in Fields(node, "this").members.items()}
-
-    return convert_all
+def mapping(node: Node) -> dict[str, Node]:
+    """The members, at least one, of a mapping whose names are the policy's own choice."""
+    return Fields(node, "this").members
 
 
 def word(node: Node) -> str:

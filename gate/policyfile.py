@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable
 
 from gate.errors import PolicyError, UsageError
-from gate.fields import Fields, bad, boolean, duration, list_of, mapping_of, plain, time, word
+from gate.fields import Fields, bad, boolean, duration, list_of, mapping, plain, time, word
 from gate.keys import ALGORITHMS, PublicKey, TrustedKey
 from gate.people import People, Person
 from gate.policy import Environment, Policy, RepositoryPattern
 from gate.scope import parse_environment, parse_repository
 from gate.strictyaml import Node, parse
-from gate.text import printable
+from gate.text import plural, printable
 from gate.tokens import is_approver
 
 MAX_APPROVALS = 16  # as many as one call of the gate looks at
@@ -33,22 +33,24 @@ def compile_policy(data: bytes) -> Policy:
     audience = fields.optional("audience", word, "deploy-gate")
     replay, audit = fields.required("replay", word), fields.required("audit", word)
     keys = _by_kid(fields.required("keys", list_of(_key)))
-    teams: dict[str, list[str]] = fields.optional("teams", mapping_of(list_of(_approver)), {})
-    people: dict[str, Person] = fields.optional("people", mapping_of(_person), {})
-    environments = fields.required("environments", mapping_of(lambda node: node))
+    none: dict[str, Node] = {}
+    teams = _teams(fields.optional("teams", mapping, none))
+    people = fields.optional("people", mapping, none)
+    environments = fields.required("environments", mapping)
     fields.done()
+    _check_case(environments)
     compiled = {name: _environment(name, node, teams) for name, node in environments.items()}
-    _check_environment_names(environments)
     named = {approver for environment in compiled.values() for approver in environment.approvers}
-    _check_teams(teams, fields)
     _check_somebody(keys, named)
+    known = _people(people, named, fields)
+    _check_enough(environments, compiled, {approver: known.canonical(approver) for approver in named})
     return Policy(
         sha256=hashlib.sha256(data).hexdigest(),
         audience=audience,
         replay=replay,
         audit=audit,
         keys={kid: key for kid, (key, _) in keys.items()},
-        people=_people(people, named, fields),
+        people=known,
         environments=compiled,
     )
 
@@ -89,16 +91,18 @@ def _max_age(node: Node) -> int:
 
 
 def _approver(node: Node) -> str:
-    if not is_approver(node.text) or "*" in (node.text or ""):
+    text = (node.text or "").lower()
+    if not is_approver(node.text) or "*" in text:
         raise bad(node, "this must be an e-mail address or a login in plain ASCII.")
-    return (node.text or "").lower()
+    _known_people({}, {text}, node)
+    return text
 
 
 def _key_approver(node: Node) -> str:
-    text = (node.text or "").lower()
+    text = node.text or ""
     if not is_approver(text) or ("*" in text and not re.fullmatch(r"\*@[^*@]+", text)):
         raise bad(node, 'this must be an approver, or "*@" and a domain.', "* stands only for a whole local part.")
-    return text
+    return text.lower()
 
 
 def _public_key(node: Node) -> PublicKey:
@@ -154,19 +158,31 @@ def _by_kid(keys: list[tuple[TrustedKey, Node]]) -> dict[str, tuple[TrustedKey, 
 
 
 def _check_somebody(keys: dict[str, tuple[TrustedKey, Node]], named: set[str]) -> None:
+    domains = {approver.rpartition("@")[2] for approver in named if "@" in approver}
     for key, node in keys.values():
-        if not any(key.speaks_for(approver) for approver in named):
+        if not (key.names & named or key.domains & domains):
             raise bad(node, "this key speaks for nobody who may approve anything.", "Correct its approvers.")
 
 
-def _check_teams(teams: dict[str, list[str]], fields: Fields) -> None:
-    for name, members in teams.items():
-        node = fields.members["teams"]
-        if "@" in name:
-            raise bad(node, f"the team {printable(name, 60)!r} could be taken for an e-mail address.")
-        nested = sorted(set(members) & {team.lower() for team in teams})
-        if nested:
-            raise bad(node, f"{printable(nested[0], 60)!r} is a team; teams list people.")
+def _check_case(members: dict[str, Node]) -> None:
+    seen: dict[str, str] = {}
+    for name, node in members.items():
+        if seen.setdefault(name.lower(), name) != name:
+            raise bad(node, f"{printable(name, 60)} and {printable(seen[name.lower()], 60)} differ only by case.")
+
+
+def _teams(members: dict[str, Node]) -> dict[str, list[str]]:
+    """Who is in each team, by its name in lower case."""
+    _check_case(members)
+    teams: dict[str, list[str]] = {}
+    for name, node in members.items():
+        if not is_approver(name) or "@" in name or "*" in name:
+            raise bad(node, "a team is named by a word in plain ASCII, without @ or *.")
+        teams[name.lower()] = list_of(_approver)(node)
+    for name, node in members.items():
+        if nested := sorted(teams.keys() & teams[name.lower()]):
+            raise bad(node, f"{nested[0]!r} is a team; teams list people.")
+    return teams
 
 
 def _person(node: Node) -> Person:
@@ -177,13 +193,18 @@ def _person(node: Node) -> Person:
     return Person(github, tuple(emails))
 
 
-def _people(people: dict[str, Person], named: set[str], fields: Fields) -> People:
-    node = fields.members.get("people", fields.node)
-    for name in people:
+def _people(members: dict[str, Node], named: set[str], fields: Fields) -> People:
+    people = {name: _person(node) for name, node in members.items()}
+    for name, node in members.items():
         if not is_approver(name):
             raise bad(node, "a person is named by an e-mail address or a login in plain ASCII.")
+        _known_people({name: people[name]}, set(), node)  # alone, so that the error names their own line
+    return _known_people(people, named, fields.members.get("people", fields.node))
+
+
+def _known_people(people: dict[str, Person], approvers: set[str], node: Node) -> People:
     try:
-        return People(people, named)
+        return People(people, approvers)
     except PolicyError as error:
         raise bad(node, error.message, error.hint) from None
 
@@ -212,7 +233,7 @@ def _environment(name: str, node: Node, teams: dict[str, list[str]]) -> Environm
         raise bad(node, error.message, error.expected) from None
     fields = Fields(node, f"the environment {name}")
     repositories = fields.required("repositories", list_of(_pattern))
-    entries = fields.required("approvers", list_of(_word_or_approver(teams)))
+    entries = fields.required("approvers", list_of(_team_or_approver(teams)))
     approvals = fields.optional("approvals", _count, 1)
     separation = fields.optional("separation_of_duties", boolean, True)
     max_age = fields.optional("max_age", _max_age, _DEFAULT_MAX_AGE)
@@ -222,12 +243,16 @@ def _environment(name: str, node: Node, teams: dict[str, list[str]]) -> Environm
     return Environment(name, tuple(repositories), approvers, approvals, separation, max_age)
 
 
-def _word_or_approver(teams: dict[str, list[str]]) -> Callable[[Node], list[str]]:
-    return lambda node: teams[node.text] if node.text in teams else [_approver(node)]
+def _team_or_approver(teams: dict[str, list[str]]) -> Callable[[Node], list[str]]:
+    return lambda node: teams.get((node.text or "").lower()) or [_approver(node)]
 
 
-def _check_environment_names(environments: dict[str, Node]) -> None:
-    seen: dict[str, str] = {}
-    for name, node in environments.items():
-        if seen.setdefault(name.lower(), name) != name:
-            raise bad(node, f"{name} and {seen[name.lower()]} differ only by case, and would share an audit stream.")
+def _check_enough(environments: dict[str, Node], compiled: dict[str, Environment], canonical: dict[str, str]) -> None:
+    for name, environment in compiled.items():
+        distinct = len({canonical[approver] for approver in environment.approvers})
+        if distinct < environment.approvals:
+            raise bad(
+                environments[name],
+                f"{name} wants {environment.approvals} approvals, but lists {plural(distinct, 'distinct approver')}.",
+                "Two spellings of one person count once.",
+            )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from gate.errors import PolicyError
+from gate.text import printable
 
 MAX_BYTES = 256 * 1024
 _MAX_DEPTH = 8
@@ -52,7 +53,7 @@ def _build(events: Iterator[yaml.Event]) -> Node:
     root: Node | None = None
     open_nodes: list[Node] = []
     for event in events:
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.CollectionEndEvent):
             open_nodes.pop()
         elif isinstance(event, yaml.NodeEvent):
@@ -99,5 +100,7 @@ def _add_member(parent: Node, key: Node, value: Node) -> None:
     if key.text == "<<":
         raise PolicyError(f"Line {key.line}: merge keys (<<) are not allowed; write the values out.")
     if key.text in members:
-        raise PolicyError(f"Line {key.line}: {key.text!r} stands here twice, first on line {members[key.text].line}.")
+        name, first = printable(key.text, 60), members[key.text].line
+        raise PolicyError(f"Line {key.line}: {name!r} stands here twice, first on line {first}.")
+    value.line = key.line  # the line of `name:`, also where the value starts further down
     members[key.text] = value
