@@ -14,7 +14,7 @@ from gate.models import Stream
 
 START = "0" * 64  # what the first record of a stream says of the one before it
 _VERSION = 1
-_MAX_TIME = 2**53  # an integer that every JSON reader keeps exact (RFC 8259 §6)
+_MAX_TIME = 2**53 - 1  # the largest integer that every JSON reader keeps exact (RFC 8259 §6)
 
 
 class RecordError(ValueError):

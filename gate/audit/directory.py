@@ -54,7 +54,7 @@ class Directory:
     def put(self, stream: Stream, seq: int, record: bytes) -> str:
         """Write, bring to the disk, link to its name; see `AuditLog.put`."""
         with _explained("written", self._root):
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_root(self._root)
             with self._folder(stream, create=True) as folder:
                 with self._temporary(record) as (outside, name):
                     taken = not _link(outside, name, folder, _name(seq))
@@ -100,7 +100,7 @@ class Directory:
         subject = f"audit log {printable(str(self._root))}"
         try:
             with _explained("written", self._root):
-                self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _make_root(self._root)
                 with self._temporary(b"") as (outside, name):
                     _link(outside, name, outside, f"{name}.link")
                     os.unlink(f"{name}.link", dir_fd=outside)
@@ -153,6 +153,16 @@ def _name(seq: int) -> str:
 def _opened(stack: contextlib.ExitStack, descriptor: int) -> int:
     stack.callback(os.close, descriptor)
     return descriptor
+
+
+def _make_root(root: Path) -> None:
+    """Make the log's folder and those above it, where they are missing, and bring their entries to the disk."""
+    for folder in reversed([folder for folder in (root, *root.parents) if not folder.exists()]):
+        above = os.open(folder.parent, _FOLDER & ~os.O_NOFOLLOW)
+        try:
+            _make(above, folder.name)
+        finally:
+            os.close(above)
 
 
 def _make(parent: int, name: str) -> None:

@@ -17,8 +17,10 @@ from gate.chain import append
 from gate.models import Consumption, Head, Stream
 from gate.policyfile import compile_policy
 from gate.proof import Fault, prove
+from gate.proof.used import Used
 from gate.record import compose, digest, parse
 from gate.replay.memory import MemoryStore
+from gate.tokens import decode
 from tests.audit.book import STREAM, Book, entry, faults, notes, sha, steps
 from tests.parts import Aws
 from tests.world import ALICE, BOB
@@ -29,6 +31,11 @@ COUNT = 9  # records 3, 6 and 9 are denials
 @pytest.fixture
 def book(tmp_path: Path) -> Book:
     return Book(tmp_path).write(COUNT)
+
+
+@pytest.fixture
+def blank(tmp_path: Path) -> Book:
+    return Book(tmp_path)
 
 
 def members(book: Book, seq: int) -> dict[str, Any]:
@@ -174,6 +181,17 @@ class TestAltered:
         assert (fault.kind, fault.first) == ("altered", 6)
         assert "nothing vouches for" in fault.message
         assert "record 5" in fault.message
+
+    def test_three_neighbours(self, book: Book) -> None:
+        for seq in (4, 5, 6):
+            rewrite(book, seq, message="x")
+        assert book.faults() == [("altered", 5, 5), ("altered", 6, 6)]
+        assert "record 4" in next(event for event in book.prove() if isinstance(event, Fault)).message
+
+    def test_every_other(self, book: Book) -> None:
+        for seq in (2, 4, 6, 8):
+            rewrite(book, seq, message="x")
+        assert book.faults() == [("altered", seq, seq) for seq in (2, 4, 6, 8)]
 
     def test_an_end_that_was_rewritten_with_whole_links(self, book: Book) -> None:
         rewrite(book, 6, message="x")
@@ -456,6 +474,27 @@ class TestAnything:
         assert same or {fault.first for fault in found} - {0} == {seq}
         assert all(fault.message.isprintable() for fault in found)
 
+    @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @given(
+        tokens=st.lists(st.text(max_size=30) | st.sampled_from(["", ".", "..", "a.b.c"]), max_size=3),
+        texts=st.lists(st.text(max_size=10), min_size=4, max_size=4),
+        times=st.tuples(*[st.integers(0, 2**53 - 1)] * 3),
+        whole=st.booleans(),
+    )
+    def test_an_allow_that_somebody_made_up(
+        self, blank: Book, tokens: list[str], texts: list[str], times: tuple[int, int, int], whole: bool
+    ) -> None:
+        approver, jti, kid, reason = texts
+        approval = {"approver": approver, "jti": jti, "kid": kid, "issued_at": times[0], "expires_at": times[1]}
+        made = entry(blank.world, 1, reason="allowed", approvals=(approval | {"reason": reason},), tokens=tuple(tokens))
+        blank.store = MemoryStore()
+        blank.file(1).unlink(missing_ok=True)
+        append(blank.log, blank.store, replace(made, decided_at=times[2]))
+        policies = blank.policies if whole else []
+        [fault] = [event for event in prove(blank.log, blank.store, policies, 0) if isinstance(event, Fault)]
+        assert (fault.kind, fault.first) == ("forged", 1)
+        assert fault.message.isprintable()
+
 
 def mutated(node: Any, path: list[int], value: Any) -> Any:
     """`node` with the member that `path` leads to replaced."""
@@ -468,16 +507,35 @@ def mutated(node: Any, path: list[int], value: Any) -> Any:
     return node | {name: mutated(node[name], path[1:], value)}
 
 
+def test_memory_does_not_grow_with_the_approvals(book: Book) -> None:
+    record = parse(book.file(1).read_bytes())
+    [approval] = [decode(token) for token in record.tokens]
+
+    def peak(count: int) -> int:
+        used = Used()
+        tracemalloc.start()
+        for number in range(count):
+            claims = {**approval.claims, "jti": f"{number:022d}", "exp": number * 60 + 600}
+            complaints = used.take(replace(record, decided_at=number * 60), [approval._replace(claims=claims)])
+            assert list(complaints) == []
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(100)
+    assert peak(20_000) < 1.2 * peak(2_000) + 400_000  # CPython keeps up to 2,000 freed tuples
+
+
 def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
     def peak(count: int) -> int:
         folder = tmp_path / str(count)
         book = Book(folder)
-        token = book.world.token(ttl=900)
-        record, data = None, b""
+        made = entry(book.world, 0, tokens=(book.world.token(),))
+        data = compose(made, None)
         book.file(1).parent.mkdir(parents=True)
-        for number in range(1, count + 1):
-            record = parse(data) if data else None
-            data = compose(entry(book.world, number, tokens=(token,)), record, *([digest(data)] if data else []))
+        book.file(1).write_bytes(data)
+        for number in range(2, count + 1):
+            data = compose(replace(made, invocation=f"{number:022d}"), parse(data), digest(data))
             book.file(number).write_bytes(data)
         book.store.advance(STREAM, Head(count, data, written=True), 0)
         log = open_audit_log("file:audit", folder)
