@@ -92,17 +92,17 @@ class Gate:
             attempt.step = "separation"
             commits = self._commits(deployment)
             attempt.counted = check_separation(attempt.approvals, deployment, self.policy, commits)
-            attempt.ok("separation", "approvers who neither triggered nor wrote it", plural(len(commits), "commit"))
+            attempt.ok("separation", plural(len(commits), "commit"))
         else:
             attempt.skip("separation", "the policy turns it off")
         check_age(attempt.approvals, environment)
-        attempt.ok("age", f"a life of at most {environment.max_age} s", "within it")
+        attempt.ok("age", f"at most {environment.max_age} s")
         attempt.skip("passkey", "none asked for, none given")
         attempt.step = "checkout"
         self._check_checkout(attempt)
         attempt.step = "replay"
         self._replay.consume([attempt.consumption(approval) for approval in attempt.approvals])
-        attempt.ok("replay", "never used before", "used now, once")
+        attempt.ok("replay", "used now, once")
 
     def _commits(self, deployment: Deployment) -> Sequence[Commit]:
         if self._history is None:
@@ -129,7 +129,7 @@ class Gate:
                 actual=actual,
                 hint="Check out the approved commit, and nothing else, before the gate.",
             )
-        return attempt.ok("checkout", attempt.deployment.sha, actual)
+        return attempt.ok("checkout", actual)
 
     def _record(self, attempt: "_Attempt", tokens: Sequence[str]) -> Decision:
         if attempt.store_is_down:
@@ -140,7 +140,7 @@ class Gate:
             return attempt.unrecorded(error)
         except Exception as error:  # noqa: BLE001 (a bug blocks, and says that it is one)
             return attempt.unrecorded(_internal(error))
-        attempt.ok("record", "written before anything is allowed", "written")
+        attempt.ok("record", "written")
         return attempt.decision(record=uri)
 
 
@@ -166,17 +166,17 @@ class _Attempt:
         self.denial: Denied | None = None
         self._checks: dict[str, Check] = {}
 
-    def ok(self, name: str, expected: str, actual: str) -> None:
-        self._checks[name] = Check(name, "pass", expected, actual)
+    def ok(self, name: str, actual: str) -> None:
+        self._checks[name] = Check(name, "pass", CHECKS[name], actual)
 
     def skip(self, name: str, why: str) -> None:
         self._checks[name] = Check(name, "skip", "", why)
 
     def verified(self, approvals: tuple[Approval, ...]) -> None:
         self.approvals = self.counted = approvals
-        self.ok("parse", "approval tokens", plural(len(approvals), "token"))
+        self.ok("parse", plural(len(approvals), "token"))
         self._checks |= {check.name: check for check in passed(approvals)}
-        self.ok("quorum", "enough distinct approvers", ", ".join(approval.approver for approval in approvals))
+        self.ok("quorum", ", ".join(approval.approver for approval in approvals))
 
     def fail(self, denial: Denied) -> None:
         self.denial = denial
@@ -185,7 +185,7 @@ class _Attempt:
 
     def unrecorded(self, error: Denied) -> Decision:
         """Without its record an allow is none; a denial stays what it is."""
-        self._checks["record"] = Check("record", "fail", "written before anything is allowed", error.message)
+        self._checks["record"] = Check("record", "fail", CHECKS["record"], error.message)
         self.denial = self.denial or error
         return self.decision(record=None)
 
@@ -243,7 +243,7 @@ class _Attempt:
     def _all_checks(self) -> Iterator[Check]:
         failed = next((name for name, check in self._checks.items() if check.status == "fail"), None)
         reached = True
-        for name in CHECKS:
+        for name, expected in CHECKS.items():
             reached = reached and name != failed
-            unknown = Check(name, "pass") if reached else Check(name, "skip", "", "not reached")
+            unknown = Check(name, "pass", expected) if reached else Check(name, "skip", "", "not reached")
             yield self._checks.get(name, unknown)

@@ -340,15 +340,15 @@ STEPS = (
     Step("approver", _check_approver, "an approver the policy lists", lambda approval: approval.approver),
 )
 
-# Every check of a decision, in the order in which they are made.
-CHECKS = (
-    "parse",
-    *(step.name for step in STEPS),
-    "quorum",
-    "separation",
-    "age",
-    "passkey",
-    "checkout",
-    "replay",
-    "record",
-)
+# Every check of a decision, in the order in which they are made, and what each expects.
+CHECKS = {
+    "parse": "approval tokens",
+    **{step.name: step.expected for step in STEPS},
+    "quorum": "enough distinct approvers",
+    "separation": "approvers who neither triggered nor wrote it",
+    "age": "a life that the policy allows",
+    "passkey": "an assertion where the policy asks for one",
+    "checkout": "a checkout of this commit",
+    "replay": "never used before",
+    "record": "written before anything is allowed",
+}

@@ -213,7 +213,7 @@ def test_the_table_of_reason_codes_is_complete_and_right() -> None:
 def test_the_table_of_checks_is_in_the_order_in_which_they_are_made() -> None:
     section = REFERENCE.partition("## Verification")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", section, re.M)
-    assert tuple(name for name, _ in rows) == CHECKS
+    assert [name for name, _ in rows] == list(CHECKS)
     codes = {code for _, text in rows for code in re.findall(r"`([a-z_.]+)`", text)}
     elsewhere = {"allowed", "passkey.missing", "policy.invalid", "usage.invalid", "internal.error"}
     assert codes == set(get_args(ReasonCode)) - elsewhere

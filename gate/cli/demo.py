@@ -76,7 +76,7 @@ class _Story:
         self._title("A bot tries a fresh approval for another commit")
         self._verify("sha.mismatch", self._approve(quiet=True), sha=_OTHER_SHA)
         self._title("A bot writes the commit it wants into an approval")
-        self._verify("signature.invalid", _tampered(self._approve(quiet=True)))
+        self._verify("signature.invalid", _tampered(self._approve(quiet=True)), sha=_OTHER_SHA)
         self._title("A bot finds an approval from an hour ago")
         self._verify("token.expired", self._old_approval())
         self._title("An auditor proves the log, and asks who approved")
