@@ -67,7 +67,9 @@ def _outputs(decision: Decision) -> str:
 
 
 def _joined(decision: Decision, member: str) -> str:
-    return ",".join(printable(str(approval.get(member, ""))) for approval in decision.approvals)
+    """A member of every approval that was consumed: of none, unless the deployment is allowed."""
+    consumed = decision.approvals if decision.allowed else ()
+    return ",".join(printable(str(approval.get(member, ""))) for approval in consumed)
 
 
 def _annotation(decision: Decision) -> str:

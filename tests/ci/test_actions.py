@@ -142,7 +142,7 @@ def test_the_summary_answers_who_approved_what_and_when(tmp_path: Path) -> None:
 
 
 def test_a_denial_is_annotated_once_with_its_reason_and_next_step(tmp_path: Path) -> None:
-    denied = Decision("replay.used", "This approval was used already.", "Ask for a new one.", {}, (), None)
+    denied = Decision("replay.used", "This approval was used already.", "Ask for a new one.", {}, ALLOW.approvals, None)
     outputs, summary, stdout = told(denied, tmp_path)
     assert stdout == (
         "::error title=Deployment blocked (replay.used)::This approval was used already. Ask for a new one.\n"
@@ -183,6 +183,8 @@ def test_any_text_stays_text(text: str, tmp_path_factory: pytest.TempPathFactory
 
 
 def _assert_inert(text: str, folder: Path) -> None:
+    allowed, _, _ = told(with_text(text, "allowed"), folder)
+    assert all(value.isprintable() for value in allowed.values())
     outputs, summary, stdout = told(with_text(text), folder)
     assert set(outputs) == {"decision", "reason", "approvers", "jti", "record"}
     assert outputs["decision"] == "deny"
