@@ -54,24 +54,26 @@ QUICK = Sizes(2, 5, 1, 1, (1, 2), 0.1, (10, 1_000), (10, 100), 5, (10, 100))
 
 
 def interleaved(subjects: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The median seconds of each of `subjects`, called one after the other in every round; one more to warm up.
+    """The median seconds of each of `subjects`, called one after the other, and back, round by round; one to warm up.
 
     A subject that returns a float has measured itself, for work around it that does not count.
     """
     taken: dict[str, list[float]] = {name: [] for name in subjects}
+    order = list(subjects.items())
     for _ in range(rounds + 1):
-        for name, subject in subjects.items():
+        for name, subject in order:
             start = time.perf_counter()
             own = subject()
             taken[name].append(own if isinstance(own, float) else time.perf_counter() - start)
+        order.reverse()
     return {name: median(times[1:]) for name, times in taken.items()}
 
 
 class Ended(NamedTuple):
-    """What a process took: wall seconds, and the most memory it ever held, in bytes."""
+    """What a process took, in wall seconds, and what it printed."""
 
     seconds: float
-    peak: int
+    printed: str
 
 
 def process(command: Sequence[str], folder: Path, more: Mapping[str, str] | None = None) -> Ended:
@@ -79,13 +81,8 @@ def process(command: Sequence[str], folder: Path, more: Mapping[str, str] | None
     kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("AWS_")}
     environment = {**kept, "HOME": str(folder), "NO_PROXY": "127.0.0.1", **(more or {})}
     start = time.perf_counter()
-    with subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as child:
-        output = child.stdout.read() if child.stdout else b""
-        _, status, usage = os.wait4(child.pid, 0)
-        taken = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"bench: {command[:6]} failed:\n{output.decode(errors='replace')[-2000:]}")
-    return Ended(taken, usage.ru_maxrss * 1024)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    taken = time.perf_counter() - start
+    if done.returncode:
+        raise SystemExit(f"bench: {command[:6]} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return Ended(taken, done.stdout)
