@@ -116,12 +116,20 @@ class Bucket:
             yield Finding("error", subject, error.message, error.hint)
             return
         yield Finding("ok", subject, "answers")
-        yield self._diagnosed(subject, self._keeps_versions, "keeps versions", "aws s3api put-bucket-versioning")
         yield self._diagnosed(
-            subject,
+            Finding("warning", subject, "keeps no versions", "aws s3api put-bucket-versioning (docs/operations.md)"),
+            self._keeps_versions,
+            "keeps versions",
+        )
+        yield self._diagnosed(
+            Finding(
+                "warning",
+                subject,
+                "does not lock records: there is no Object Lock with a default retention",
+                "aws s3api put-object-lock-configuration (docs/operations.md)",
+            ),
             self._locks,
-            "locks every record for a default retention (Object Lock)",
-            "aws s3api put-object-lock-configuration, with a default retention in COMPLIANCE mode",
+            "locks every record for a time (Object Lock)",
         )
 
     def object(self, key: str, limit: int) -> bytes | None:
@@ -182,12 +190,12 @@ class Bucket:
             raise
         return "DefaultRetention" in answer["ObjectLockConfiguration"].get("Rule", {})
 
-    def _diagnosed(self, subject: str, ask: Callable[[], bool], good: str, fix: str) -> Finding:
+    def _diagnosed(self, bad: Finding, ask: Callable[[], bool], good: str) -> Finding:
         try:
             with self._explained():
-                return Finding("ok", subject, good) if ask() else Finding("warning", subject, f"not so: {good}", fix)
+                return Finding("ok", bad.subject, good) if ask() else bad
         except AuditUnavailable as error:
-            return Finding("warning", subject, f"can't tell whether it {good}: {error.message}", error.hint)
+            return Finding("warning", bad.subject, f"can't tell whether it {good}: {error.message}", error.hint)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

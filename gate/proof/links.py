@@ -28,11 +28,6 @@ class Links:
         self._count = 0
         self._broken = (False, False)
 
-    @property
-    def whole(self) -> bool:
-        """True if the newest link holds, or says nothing."""
-        return not self._broken[-1]
-
     def add(self, *, broken: bool) -> Iterator[Conviction]:
         """Take the next link (the first is link 1, to the stream's beginning); gives what it convicts, if anything.
 

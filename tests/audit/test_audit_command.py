@@ -204,6 +204,10 @@ class TestShow:
         assert done.code == 1
         assert "NOT PROVED: " in done.out
 
+    def test_what_is_no_record_is_passed_over(self, run: Run, book: Book) -> None:
+        book.file(3).write_bytes(sha(3).encode())
+        assert run("show", sha(3)).code == 1
+
     def test_a_record_that_was_moved(self, run: Run, book: Book) -> None:
         book.file(3).write_bytes(book.file(4).read_bytes())
         assert "another record's place" in run("show", sha(4)).out
@@ -290,6 +294,27 @@ class TestReport:
         assert book.log.uri(STREAM, 4) in page.text
         assert run("report").code == 1
 
+    def test_findings_without_end_are_counted_only(self, run: Run, book: Book) -> None:
+        for number in range(60):
+            (book.world.folder / "audit" / f"stray-{number}").write_bytes(b"")
+        page, _ = self.report(run, book)
+        assert "60 findings in 6 records" in page.text
+        assert page.tags.count("li") == 51
+        assert "and 10 more" in page.text
+
+    def test_a_log_of_denials_only(self, run: Run, book: Book) -> None:
+        page, _ = self.report(run, book, "--until", "2000-01-01")
+        assert "No decisions" in page.text
+        book.world.now += 9 * 86400
+        book.deny(9)
+        page, _ = self.report(run, book, "--since", utc(int(book.world.now))[:10])
+        assert "0 deployments were allowed; 1 was refused" in page.text
+        assert "Who approved" not in page.text.replace("Who approved what", "")
+
+    def test_old_policies_are_asked_for(self, run: Run, book: Book) -> None:
+        book.world.path.write_bytes(book.world.path.read_bytes().replace(b"15m", b"10m"))
+        assert "For 4 of them the policy of the time was not at hand" in self.report(run, book)[0].text
+
     def test_offline_says_so(self, run: Run, book: Book) -> None:
         page, _ = self.report(run, book, "--offline")
         assert "The replay store was not asked" in page.text
@@ -355,6 +380,11 @@ class TestReport:
 def test_every_reason_has_words() -> None:
     assert WORDS.keys() == set(get_args(ReasonCode))
     assert len(set(WORDS.values())) == len(WORDS)
+
+
+def test_an_unknown_command(run: Run) -> None:
+    assert run("nonsense").code == 2
+    assert {"verify", "show", "report"} <= set(run("--help").out.split())
 
 
 class Terminal(io.StringIO):

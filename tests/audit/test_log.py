@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from gate.audit import MAX_RECORD, AuditLog, NotARecord, Occupied, RecordPath, open_audit_log, parse_record_path
+from gate.audit.s3 import read_object
 from gate.errors import AuditUnavailable, UsageError
 from gate.models import Stream
+from gate.uris import parse_uri
 from tests.parts import Aws, free_port
 
 STREAM = Stream("acme/shop", "production")
@@ -264,6 +266,20 @@ class TestS3:
             Bucket=locked, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
         )
         assert severities(locked) == ["ok", "ok", "ok"]
+
+    def test_doctor_warns_of_a_network_that_could_answer_instead(self) -> None:
+        log = open_audit_log("s3://bucket?region=eu-west-1&endpoint=http://256.0.0.1", None)
+        assert [finding.severity for finding in log.diagnose()] == ["warning", "error"]
+
+    def test_a_policy_is_an_object_too(self, aws: Aws, bucket: str) -> None:
+        aws.client("s3").put_object(Bucket=bucket, Key="a/gate.yaml", Body=b"version: 1")
+        where = f"?region={aws.region}&endpoint={aws.endpoint}"
+        assert read_object(parse_uri(f"s3://{bucket}/a/gate.yaml{where}"), 100) == b"version: 1"
+        assert read_object(parse_uri(f"s3://{bucket}/a/gate.yaml{where}"), 3) == b"ver"
+        with pytest.raises(AuditUnavailable, match="does not exist"):
+            read_object(parse_uri(f"s3://{bucket}/other{where}"), 100)
+        with pytest.raises(UsageError, match="names no object"):
+            read_object(parse_uri(f"s3://{bucket}{where}"), 100)
 
     @pytest.mark.parametrize("uri", ["s3://?region=eu-west-1", "s3://bucket", "s3://bucket?region=eu-west-1&x=1"])
     def test_a_uri_that_makes_no_sense(self, uri: str) -> None:

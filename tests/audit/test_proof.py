@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gate.audit import MAX_RECORD, open_audit_log
 from gate.canonical import canonical
 from gate.chain import append
-from gate.models import Consumption, Head, Stream
+from gate.models import Commit, Consumption, Head, Stream
 from gate.policyfile import compile_policy
 from gate.proof import Fault, prove
 from gate.proof.used import Used
@@ -56,6 +56,13 @@ def rechain(book: Book, first: int, last: int) -> None:
 
 def uris(book: Book) -> list[str]:
     return [event.uri for event in book.prove() if isinstance(event, Fault)]
+
+
+class Nobody:
+    """A history without commits."""
+
+    def commits(self, *_: str | None) -> list[Commit]:
+        return []
 
 
 class TestWhole:
@@ -108,8 +115,17 @@ class TestWhole:
         book.policies = [Book(tmp_path / "other").policies[0]]
         assert {kind for kind, _, _ in book.faults()} == {"forged"}
 
-    def test_separation_of_duties_and_quorum_are_run_again(self, tmp_path: Path) -> None:
-        book = Book(tmp_path, approvals=2, separation=False)
+    def test_separation_of_duties_is_run_again(self, tmp_path: Path) -> None:
+        book = Book(tmp_path, separation=True)
+        deployment = book.world.deployment(actors=("bob",))
+        gate = book.world.gate(replay=book.store, audit=book.log, history=Nobody())
+        assert gate.check([book.world.token(ALICE), book.world.token(BOB)], deployment).allowed
+        assert [step.evidence for step in steps(book.prove())] == ["policy"]
+        rewrite(book, 1, deployment=members(book, 1)["deployment"] | {"actors": ["alice"]})
+        assert book.faults()[0] == ("forged", 1, 1)
+
+    def test_the_quorum_is_counted_again(self, tmp_path: Path) -> None:
+        book = Book(tmp_path, approvals=2)
         deployment = book.world.deployment()
         tokens = [book.world.token(ALICE), book.world.token(BOB)]
         assert book.world.gate(replay=book.store, audit=book.log).check(tokens, deployment).allowed
