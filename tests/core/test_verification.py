@@ -1,0 +1,201 @@
+"""Verification: each reason to refuse, and which one comes first."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from gate.errors import Denied, PolicyError, UsageError, exit_code
+from gate.models import Commit, Identity
+from gate.policyfile import compile_policy
+from gate.tokens import Approval
+from gate.verification import CHECKS, STEPS, check_separation, passed, verify
+from tests.core.decide import BOB, DEPLOYMENT, GATE, PAIR, decide, denial
+from tests.core.mint import (
+    CLAIMS,
+    ED25519,
+    KEYS,
+    NOW,
+    OLD,
+    OTHER_SHA,
+    SCOPE,
+    SHA,
+    STRANGER,
+    token,
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong: with the claims, with how the token is made, or with what it is held against."""
+
+    reason: str
+    step: str
+    claims: dict[str, Any] = field(default_factory=dict)
+    made: dict[str, Any] = field(default_factory=dict)
+    deployment: dict[str, Any] = field(default_factory=dict)
+
+    def over(self, other: "Fault") -> "Fault":
+        """Both faults; where they touch the same thing, this one."""
+        return replace(
+            self,
+            claims=other.claims | self.claims,
+            made=other.made | self.made,
+            deployment=other.deployment | self.deployment,
+        )
+
+    def denial(self) -> Denied:
+        """What the gate says of it."""
+        return denial(token(**self.made, **self.claims), deployment=replace(DEPLOYMENT, **self.deployment))
+
+
+OTHER = f"deploy:other/shop:{SHA}"
+IN_ORDER = [
+    Fault("token.malformed", "parse", {"role": "x"}),
+    Fault("key.unknown", "key", made={"kid": "nobody"}),
+    Fault("signature.invalid", "signature", made={"key": STRANGER}),
+    Fault("token.not_yet_valid", "time", {"nbf": NOW + 1000}),
+    Fault("audience.mismatch", "audience", {"aud": "another-gate"}),
+    Fault("sha.mismatch", "scope", deployment={"sha": OTHER_SHA}),
+    Fault("environment.mismatch", "environment", {"environment": "elsewhere"}),
+    Fault("run.mismatch", "run", {"run_id": "7"}),
+    Fault("key.not_authorized", "authority", {"sub": "mallory@evil.example"}),
+    Fault("repository.not_allowed", "repository", {"scope": OTHER}, deployment={"repository": "other/shop"}),
+    Fault("approver.not_allowed", "approver", {"sub": "eve@example.com"}),
+    Fault("approvals.insufficient", "quorum", {"environment": "pair"}, deployment={"environment": "pair"}),
+    Fault("token.too_long_lived", "age", {"exp": NOW + 3601}),
+    Fault("passkey.invalid", "passkey", {"passkey": {"id": "x"}}),
+]
+OTHERS = [
+    Fault("token.too_large", "parse", {"passkey": {"id": "x" * 4000}}),
+    Fault("signature.invalid", "key", made={"alg": "ES256", "kid": "ed-key", "key": ED25519}),
+    Fault("key.outside_window", "key", {"iat": NOW + 1}, made={"kid": "old-key", "key": OLD}),
+    Fault("key.outside_window", "key", {"iat": 1793491199}, made={"kid": "old-key", "key": OLD}),
+    Fault("token.not_yet_valid", "time", {"iat": NOW + 31}),
+    Fault("token.expired", "time", {"iat": NOW - 900, "exp": NOW - 30}),
+    Fault("repository.mismatch", "scope", {"scope": OTHER}),
+    Fault("repository.mismatch", "scope", {"scope": f"deploy:acme/shop2:{SHA}"}),
+    Fault("repository.mismatch", "scope", {"scope": f"deploy:acme/shop/x:{SHA}"}),
+    Fault("repository.mismatch", "scope", {"scope": f"deploy:other/shop:{OTHER_SHA}"}),
+    Fault("sha.mismatch", "scope", {"scope": f"{SCOPE}{'0' * 24}"}),
+    Fault("environment.mismatch", "environment", {"environment": "Production"}),
+    Fault("environment.unknown", "environment", {"environment": "dev"}, deployment={"environment": "dev"}),
+    Fault("run.mismatch", "run", {"run_id": "7"}, deployment={"run_id": "8"}),
+    Fault("run.mismatch", "run", {"repository_id": "7"}, deployment={"repository_id": "70"}),
+    Fault("run.mismatch", "run", {"request_id": "7"}, deployment={"run_id": "7"}),
+    Fault("key.not_authorized", "authority", {"sub": "bob@example.com"}, made={"alg": "ES256"}),
+    Fault("approver.not_allowed", "approver", {"sub": "dave"}),
+    Fault("approver.not_allowed", "approver", {"sub": "alice.@example.com"}),
+]
+
+
+@pytest.mark.parametrize("fault", IN_ORDER + OTHERS, ids=lambda fault: f"{fault.reason}-{fault.step}")
+def test_each_reason(fault: Fault) -> None:
+    denied = fault.denial()
+    assert (denied.reason, denied.step) == (fault.reason, fault.step)
+
+
+PAIRS = [(first, second) for index, first in enumerate(IN_ORDER) for second in IN_ORDER[index + 1 :]]
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS, ids=lambda fault: fault.step)
+def test_of_two_faults_the_earlier_is_reported(first: Fault, second: Fault) -> None:
+    assert first.over(second).denial().reason == first.reason
+
+
+def test_the_order_is_that_of_the_checks() -> None:
+    order = list(CHECKS)
+    assert [order.index(fault.step) for fault in IN_ORDER] == sorted(order.index(fault.step) for fault in IN_ORDER)
+
+
+def test_nothing_was_handed_in() -> None:
+    assert (denial().reason, denial().step) == ("token.missing", "parse")
+
+
+def test_each_step_looks_at_every_approval_before_the_next_one_runs() -> None:
+    late, early = token(aud="another-gate"), token(kid="nobody", **BOB)
+    assert denial(late, early).reason == denial(early, late).reason == "key.unknown"
+
+
+def test_one_bad_approval_spoils_the_good_ones() -> None:
+    assert denial(token(), token(key=STRANGER, **BOB)).reason == "signature.invalid"
+
+
+def test_one_jti_in_two_tokens_is_a_replay() -> None:
+    denied = denial(token(), token(sub="bob@example.com"), deployment=PAIR)
+    assert (denied.reason, denied.step) == ("replay.used", "parse")
+
+
+def test_a_policy_that_does_not_compile_is_policy_invalid() -> None:
+    with pytest.raises(PolicyError) as caught:
+        compile_policy(b"version: 1")
+    assert (caught.value.reason, exit_code(caught.value.reason)) == ("policy.invalid", 2)
+
+
+@pytest.mark.parametrize("tokens", ["abc", b"abc", [b"abc"], [None], [1], ["x"] * 17], ids=repr)
+def test_what_is_no_list_of_tokens_is_misuse(tokens: Any) -> None:
+    with pytest.raises(UsageError):
+        verify(tokens, DEPLOYMENT, GATE, NOW)
+
+
+@pytest.mark.parametrize("alg", KEYS)
+def test_a_good_approval_passes_every_step(alg: str) -> None:
+    approvals = decide(token(alg, run_id="7"), deployment=replace(DEPLOYMENT, run_id="7", actors=("bob",)))
+    assert approvals[0].claims == CLAIMS | {"run_id": "7"}
+    checks = passed(approvals)
+    assert [check.name for check in checks] == [step.name for step in STEPS]
+    assert all(check.status == "pass" and check.expected and check.actual.isprintable() for check in checks)
+    assert list(CHECKS)[1 : 1 + len(STEPS)] == [step.name for step in STEPS]
+
+
+def test_repositories_match_whatever_their_case() -> None:
+    assert decide(token(scope=f"deploy:Acme/SHOP:{SHA}"), deployment=replace(DEPLOYMENT, repository="ACME/shop"))
+
+
+def test_two_people_are_two() -> None:
+    approvals = decide(token(environment="pair"), token(environment="pair", **BOB), deployment=PAIR)
+    assert [approval.approver for approval in approvals] == ["alice@example.com", "bob@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("alice@example.com", "Alice@Example.COM"),
+        ("bob@example.com", "dave"),  # whom the policy calls bob's login
+        ("DAVE", "Bob@example.com"),
+    ],
+)
+def test_one_person_under_two_names_counts_once(first: str, second: str) -> None:
+    tokens = [token(environment="pair", sub=sub, jti=jti * 22) for sub, jti in ((first, "a"), (second, "b"))]
+    denied = denial(*tokens, deployment=PAIR)
+    assert (denied.reason, denied.actual) == ("approvals.insufficient", "1")
+    third = token(environment="pair", sub="carol@example.com", jti="c" * 22)
+    assert len(decide(*tokens, third, deployment=PAIR)) == 3
+
+
+def test_one_token_handed_in_twice_counts_once() -> None:
+    assert len(decide(token(), token())) == 1
+    text = token(environment="pair")
+    assert denial(text, text, deployment=PAIR).reason == "approvals.insufficient"
+
+
+def test_sixteen_approvals_are_looked_at() -> None:
+    assert len(decide(*(token(jti=f"{number:022}") for number in range(16)))) == 16
+
+
+def test_separation_counts_those_who_neither_triggered_nor_wrote_it() -> None:
+    approvals = decide(token(environment="pair"), token(environment="pair", **BOB), deployment=PAIR)
+    deployment = replace(PAIR, actors=("erin@example.com",))
+    people = GATE.people
+    assert people.canonical("dave") == "bob@example.com"
+
+    def counted(author: str, actor: str = "zoe") -> tuple[Approval, ...]:
+        commits = [Commit(SHA, ((Identity("login", author),),))]
+        return check_separation(approvals, replace(deployment, actors=(actor,)), GATE, commits)
+
+    assert counted("zoe") == approvals
+    for author, actor, reason in (("dave", "zoe", "approver.is_author"), ("zoe", "alice", "approver.is_actor")):
+        with pytest.raises(Denied) as caught:
+            counted(author, actor)
+        assert (caught.value.reason, caught.value.step) == (reason, "separation")
+        assert caught.value.hint
