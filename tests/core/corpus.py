@@ -34,6 +34,6 @@ TOO_LARGE = {
     "a passkey of 4 KiB": compact(header(), claims(passkey={"signature": "x" * 4096})),
     "one byte too many": signed("A" * 2000 + "." + "A" * 2096),
     "long, without a dot": "A" * 5000,
-    "dots alone": "." * 5000,
+    "dots without end": "." * 5000,
     "a long signature": f"{token()}{'A' * 4096}",
 }

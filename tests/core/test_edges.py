@@ -47,7 +47,7 @@ from tests.core.mint import (
         ({"nbf": 2**53 - 1}, NOW, "token.not_yet_valid"),
     ],
 )
-def test_where_the_bounds_of_time_lie(changes: dict[str, int], now: int, reason: str | None) -> None:
+def test_where_the_bounds_of_time_lie(changes: dict[str, Any], now: int, reason: str | None) -> None:
     if reason:
         assert denial(token(**changes), now=now).reason == reason
     else:

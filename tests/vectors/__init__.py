@@ -1,0 +1,1 @@
+"""Test vectors: what other implementations of the token profile can test themselves against."""
