@@ -3,12 +3,14 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.parts import need
 from tests.world import commit, git
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,6 +53,8 @@ class Shell:
     """A scratch HOME with a fresh checkout in ~/shop, where one block after the other runs, as in one terminal."""
 
     def __init__(self, home: Path, extra: Mapping[str, str]) -> None:
+        for program in ("bash", "openssl", "sha256sum"):
+            need(shutil.which(program) is not None, program)
         self._home = home
         self._state = home / ".shell-state"
         self._state.write_text("")
