@@ -126,7 +126,7 @@ def _poison(folder: Path) -> dict[str, Any]:
     """A step that leaves behind all that a step can leave behind."""
     bad, canary = folder / "bad", folder / "poison-canary"
     bad.mkdir()
-    for name in ("bash", "python3", "git", "sh"):
+    for name in ("bash", "git", "sh", *(["python3"] if _system_python_will_do() else [])):
         (bad / name).write_text(f'#!/bin/sh\necho {name} >>{canary}\nexec /usr/bin/{name} "$@"\n')
         (bad / name).chmod(0o755)
     (bad / "env.sh").write_text(f"echo BASH_ENV >>{canary}\n")
@@ -150,6 +150,15 @@ def _poison(folder: Path) -> dict[str, Any]:
     return {"run": "\n".join([*lines, f'echo {bad} >>"$GITHUB_PATH"'])}
 
 
+def _system_python_will_do() -> bool:
+    """Whether action.yml takes /usr/bin/python3; where not, PATH says which Python runs, and has to be trusted."""
+    code = "import ensurepip, sys; sys.exit(sys.version_info < (3, 10))"
+    try:
+        return subprocess.run(["/usr/bin/python3", "-I", "-c", code], check=False).returncode == 0
+    except OSError:
+        return False
+
+
 def _collect(file: Path) -> dict[str, Any]:
     """A step that writes down what the others came to, itself untouched by what was left behind."""
     return {
@@ -162,7 +171,8 @@ def _collect(file: Path) -> dict[str, Any]:
 
 def _act(folder: Path, shop: Path, cases: Mapping[str, Any]) -> list[dict[str, Any]]:
     (folder / "event.json").write_text(json.dumps({"cases": cases, "inputs": {}}))
-    environ = {"PATH": "/usr/bin:/bin", "HOME": str(folder / "home"), "XDG_CACHE_HOME": str(folder / "cache")}
+    path = f"{sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin"
+    environ = {"PATH": path, "HOME": str(folder / "home"), "XDG_CACHE_HOME": str(folder / "cache")}
     arguments = ["--json", "-P", "ubuntu-latest=-self-hosted", "--no-cache-server", "-e", str(folder / "event.json")]
     done = subprocess.run(
         [str(ACT), "workflow_dispatch", *arguments],

@@ -1,5 +1,6 @@
 """The Action's definition, this project's workflows and the one that users copy."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -91,7 +92,7 @@ def test_the_example_hides_the_approvals_of_the_event(tmp_path: Path) -> None:
         (tmp_path / "event.json").write_text(payload)
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", job["steps"][0]["run"]],
-            env={"PATH": "/usr/bin:/bin", "GITHUB_EVENT_PATH": str(tmp_path / "event.json")},
+            env={"PATH": os.environ["PATH"], "GITHUB_EVENT_PATH": str(tmp_path / "event.json")},
             capture_output=True,
             text=True,
             check=True,
