@@ -24,7 +24,7 @@ class Issuer:
         self._audience = audience
         self._kid = kid or signer.public_key.thumbprint
 
-    def issue(  # noqa: PLR0913 (each is a claim)
+    def issue(
         self,
         deployment: Deployment,
         approver: str,

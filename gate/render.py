@@ -25,7 +25,8 @@ def decision_lines(decision: Decision, style: Style) -> Iterator[str]:
                 yield f"      expected  {printable(check.expected)}"
             yield f"      actual    {printable(check.actual)}"
         elif check.actual != "not reached":
-            yield f"  {style(mark, colour)} {check.name:<12}{style(printable(check.actual or check.expected), 'bright_black')}"
+            words = printable(check.actual or check.expected)
+            yield f"  {style(mark, colour)} {check.name:<12}{style(words, 'bright_black')}"
     if decision.hint:
         yield f"  next    {printable(decision.hint)}"
     if decision.record:
