@@ -32,7 +32,8 @@ def parse_object(data: bytes) -> dict[str, Any]:
         JsonError: anything else, however deep or large; also lone surrogates, which no UTF-8 can carry.
     """
     try:
-        value = _DECODER.decode(data.decode("utf-8"))
+        text = data.decode("utf-8").strip(" \t\n\r")
+        value, end = _DECODER.raw_decode(text)
         if b"\\u" in data:
             json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate raises UnicodeEncodeError
     except RecursionError:
@@ -41,8 +42,8 @@ def parse_object(data: bytes) -> dict[str, Any]:
         raise
     except ValueError as error:  # bad UTF-8, bad JSON, or an integer of thousands of digits
         raise JsonError("it is not JSON in UTF-8") from error
-    if type(value) is not dict:
-        raise JsonError("it is not a JSON object")
+    if type(value) is not dict or end != len(text):
+        raise JsonError("it is not one JSON object")
     return value
 
 
