@@ -1,21 +1,24 @@
 """An audit log to tamper with: its writer, its files, and what a proof says of it."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gate.audit import AuditLog, RecordPath, open_audit_log
+from gate.canonical import canonical
 from gate.chain import append
 from gate.models import Stream
 from gate.policy import Policy
 from gate.proof import Event, Fault, Note, Step, prove
-from gate.record import Entry
+from gate.record import Entry, digest
 from gate.replay import ReplayStore
 from gate.replay.memory import MemoryStore
 from tests.world import World
 
 STREAM = Stream("acme/shop", "production")
+COUNT = 9  # records in the book that most tests tamper with; 3, 6 and 9 are denials
 
 
 def sha(number: int) -> str:
@@ -75,6 +78,20 @@ class Book:
     def file(self, seq: int, stream: Stream = STREAM) -> Path:
         """Where record `seq` lies."""
         return self.world.folder / "audit" / str(RecordPath(stream, seq))
+
+    def members(self, seq: int) -> dict[str, Any]:
+        """What record `seq` says."""
+        found: dict[str, Any] = json.loads(self.file(seq).read_bytes())
+        return found
+
+    def rewrite(self, seq: int, **changes: Any) -> None:
+        """Edit a record, as somebody would who knows its form."""
+        self.file(seq).write_bytes(canonical(self.members(seq) | changes))
+
+    def rechain(self, first: int, last: int) -> None:
+        """Make every link from `first` to `last` whole again."""
+        for seq in range(first, last + 1):
+            self.rewrite(seq, previous=digest(self.file(seq - 1).read_bytes()))
 
     def append(self, made: Entry) -> str:
         """Extend the chain, whatever the entry says."""

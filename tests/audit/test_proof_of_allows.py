@@ -1,0 +1,101 @@
+"""The proof of a log whose records allow what nobody approved, or lack what was consumed."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gate.canonical import canonical
+from gate.chain import append
+from gate.models import Consumption, Head
+from gate.policyfile import compile_policy
+from gate.proof import Fault
+from gate.record import digest, parse
+from tests.audit.book import COUNT, STREAM, Book, entry, faults, notes, sha
+from tests.world import ALICE
+
+
+class TestForged:
+    def chained(self, book: Book, **changes: Any) -> None:
+        """An allow by somebody who may write to both stores, and knows how."""
+        deployment = book.world.deployment(sha=sha(50))
+        approvals = ({"approver": ALICE, "jti": "j" * 32, "kid": "test-key", "issued_at": 1, "expires_at": 2},)
+        made = entry(book.world, 50, reason="allowed", deployment=deployment, approvals=approvals, tokens=("x.y.z",))
+        append(book.log, book.store, replace(made, **changes))
+
+    def test_an_allow_without_a_token_that_holds(self, book: Book) -> None:
+        self.chained(book)
+        assert book.faults() == [("forged", 10, 10)]
+
+    @pytest.mark.parametrize("tokens", [(), ("",), ("é.é.é",), ("\x00",), ("a" * 200_000,), ("x",) * 17])
+    def test_tokens_that_are_none(self, book: Book, tokens: tuple[str, ...]) -> None:
+        self.chained(book, tokens=tokens)
+        assert book.faults() == [("forged", 10, 10)]
+        book.policies = []
+        assert ("forged", 10, 10) in book.faults() or tokens == ()
+
+    @pytest.mark.parametrize("whole", [True, False])
+    def test_a_token_for_something_else(self, book: Book, whole: bool) -> None:
+        if not whole:
+            book.policies = [compile_policy(book.world.text.replace("15m", "14m").encode())]
+        for number, (token, changes) in enumerate(
+            [
+                (book.world.token(sha=sha(51)), {}),
+                (book.world.token(sha=sha(50), environment="staging"), {}),
+                (book.world.token(sha=sha(50), repository="acme/other"), {}),
+                (book.world.token(sha=sha(50), run_id="8"), {}),
+                (book.world.token(sha=sha(50)), {"decided_at": int(book.world.now) + 631}),
+                (book.world.token(sha=sha(50)), {"decided_at": int(book.world.now) - 31}),
+                (book.world.token(sha=sha(50))[:-3] + "AAA", {}),
+            ]
+        ):
+            self.chained(book, tokens=(token,), **changes)
+            assert book.faults()[-1] == ("forged", 10 + number, 10 + number)
+
+    def test_an_approver_who_gave_no_token(self, book: Book) -> None:
+        token = book.world.token(sha=sha(50))
+        self.chained(book, tokens=(token,))
+        assert book.faults() == [("forged", 10, 10)]
+
+    def test_an_approval_used_twice(self, book: Book) -> None:
+        first = parse(book.file(8).read_bytes())
+        append(book.log, book.store, first)
+        [fault] = [event for event in book.prove() if isinstance(event, Fault)]
+        assert (fault.kind, fault.first) == ("reused", 10)
+        assert "record 8" in fault.message
+
+    def test_an_approval_used_again_after_it_was_forgotten(self, book: Book) -> None:
+        first = parse(book.file(8).read_bytes())
+        book.world.now += 86400
+        book.allow(60)
+        append(book.log, book.store, first)
+        assert book.faults() == [("reused", 11, 11)]
+
+    def test_a_last_allowed_sha_that_skips_one(self, book: Book) -> None:
+        head = book.store.head(STREAM)
+        assert head
+        data = canonical(book.members(COUNT) | {"seq": 10, "previous": digest(head.record), "last_allowed_sha": sha(1)})
+        book.store.advance(STREAM, Head(10, data, written=True), 9)
+        book.log.put(STREAM, 10, data)
+        assert book.faults() == [("forged", 10, 10)]
+
+
+class TestUnrecorded:
+    def use(self, book: Book, used_at: int) -> Consumption:
+        expires = used_at + 90_000
+        return Consumption("j" * 32, "n", expires, used_at, STREAM, sha(77), "al\x1bice@example.com", "run\n7")
+
+    def test_a_consumption_without_a_record(self, book: Book) -> None:
+        book.store.consume([self.use(book, int(book.world.now))])
+        [fault] = [event for event in book.prove() if isinstance(event, Fault)]
+        assert (fault.kind, fault.stream) == ("unrecorded", STREAM)
+        assert "nothing was allowed" in fault.message
+        assert "al\\x1bice@example.com" in fault.message
+        assert fault.message.isprintable()
+        assert book.faults(offline=True) == []
+
+    def test_a_gate_that_is_still_at_work_is_no_fault(self, book: Book) -> None:
+        book.store.consume([self.use(book, int(book.world.now) + 86400 - 10)])
+        events = book.prove()
+        assert faults(events) == []
+        assert "still be at work" in notes(events)[0]

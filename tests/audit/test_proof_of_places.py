@@ -1,0 +1,156 @@
+"""The proof of a log from which records were removed, or in which they were moved or inserted."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gate.canonical import canonical
+from gate.models import Head, Stream
+from gate.proof import Fault, prove
+from gate.record import compose, digest, parse
+from gate.replay.memory import MemoryStore
+from tests.audit.book import COUNT, STREAM, Book, entry, faults, notes, steps
+
+
+class TestRemoved:
+    def test_from_the_middle(self, book: Book) -> None:
+        book.file(3).unlink()
+        assert book.faults() == [("removed", 3, 3)]
+        assert book.faults(offline=True) == [("removed", 3, 3)]
+
+    def test_a_run_is_told_once(self, book: Book) -> None:
+        for seq in (4, 5, 6):
+            book.file(seq).unlink()
+        assert book.faults()[:1] == [("removed", 4, 6)]
+
+    def test_from_the_beginning(self, book: Book) -> None:
+        book.file(1).unlink()
+        assert ("removed", 1, 1) in book.faults()
+
+    def test_from_the_end(self, book: Book) -> None:
+        book.file(COUNT).unlink()
+        assert book.faults() == [("removed", COUNT, COUNT)]
+        assert book.faults(offline=True) == []
+
+    def test_several_from_the_end(self, book: Book) -> None:
+        for seq in (7, 8, 9):
+            book.file(seq).unlink()
+        assert book.faults()[0] == ("removed", 7, 9)
+
+    def test_a_whole_stream(self, book: Book) -> None:
+        shutil.rmtree(book.file(1).parent)
+        assert book.faults()[0] == ("removed", 1, 9)
+
+    def test_the_consumption_of_a_removed_allow_does_not_say_that_nothing_was_allowed(self, book: Book) -> None:
+        book.file(5).unlink()
+        assert [fault[0] for fault in book.faults()] == ["removed", "unrecorded"]
+        assert "missing or wrong" in [event for event in book.prove() if isinstance(event, Fault)][1].message
+
+    def test_a_record_that_is_not_written_yet_is_no_fault(self, book: Book) -> None:
+        data = book.file(COUNT).read_bytes()
+        book.store = MemoryStore()
+        book.store.advance(STREAM, Head(COUNT, data, written=False), 0)
+        book.file(COUNT).unlink()
+        events = book.prove()
+        assert faults(events) == []
+        assert "still to be written" in notes(events)[0]
+
+    def test_more_than_anybody_would_wait_for(self, book: Book) -> None:
+        far = replace(parse(book.file(3).read_bytes()))
+        head = canonical(book.members(3) | {"seq": 10**11})
+        book.store = MemoryStore()
+        book.store.advance(STREAM, Head(10**11, head, written=True), 0)
+        assert far.seq == 3
+        assert book.faults() == [("removed", 10, COUNT + 10_000), ("removed", COUNT + 10_001, 10**11)]
+
+
+class TestMoved:
+    def test_two_that_are_swapped(self, book: Book) -> None:
+        one, two = book.file(3).read_bytes(), book.file(6).read_bytes()
+        book.file(3).write_bytes(two)
+        book.file(6).write_bytes(one)
+        assert book.faults() == [("misplaced", 3, 3), ("misplaced", 6, 6)]
+        assert "3 places later" in next(event for event in book.prove() if isinstance(event, Fault)).message
+
+    def test_allows_that_are_swapped_do_not_look_reused(self, book: Book) -> None:
+        one, two = book.file(4).read_bytes(), book.file(8).read_bytes()
+        book.file(4).write_bytes(two)
+        book.file(8).write_bytes(one)
+        assert book.faults() == [("misplaced", 4, 4), ("misplaced", 8, 8)]
+
+    def test_a_record_of_another_stream(self, book: Book) -> None:
+        staging = Stream("acme/shop", "staging")
+        book.append(entry(book.world, 1, deployment=book.world.deployment(environment="staging")))
+        book.file(3).write_bytes(book.file(1, staging).read_bytes())
+        assert book.faults() == [("misplaced", 3, 3)]
+
+
+class TestInserted:
+    def test_in_the_middle(self, book: Book) -> None:
+        for seq in range(COUNT, 4, -1):
+            book.file(seq).rename(book.file(seq + 1))
+        book.file(5).write_bytes(compose(entry(book.world, 99), parse(book.file(4).read_bytes())))
+        found = book.faults()
+        assert ("inserted", COUNT + 1, COUNT + 1) in found
+        assert ("misplaced", 6, COUNT) in found
+
+    def test_at_the_end_with_whole_links(self, book: Book) -> None:
+        head = book.file(COUNT).read_bytes()
+        book.file(COUNT + 1).write_bytes(compose(entry(book.world, 99), parse(head), digest(head)))
+        assert book.faults() == [("inserted", COUNT + 1, COUNT + 1)]
+        assert book.faults(offline=True) == []
+
+    def test_before_the_first(self, book: Book) -> None:
+        book.file(0).write_bytes(b"{}")
+        assert book.faults() == [("stray", 0, 0)]
+
+    def test_a_number_that_no_log_reaches(self, book: Book) -> None:
+        book.file(10**12 - 1).write_bytes(b"{}")
+        assert book.faults() == [("inserted", 10**12 - 1, 10**12 - 1)]
+        assert book.faults(offline=True) == [("removed", 10, COUNT + 10_000), ("removed", COUNT + 10_001, 10**12 - 1)]
+
+    def test_a_stray_file(self, book: Book) -> None:
+        (book.world.folder / "audit" / "acme\n\x1b[31m").write_bytes(b"")
+        [fault] = [event for event in book.prove() if isinstance(event, Fault)]
+        assert fault.kind == "stray"
+        assert fault.message.isprintable()
+
+    def test_a_stream_that_nobody_anchored(self, book: Book) -> None:
+        shutil.copytree(book.file(1).parent, book.file(1).parent.with_name("staging"))
+        assert book.faults() == [("unanchored", 0, 0), ("misplaced", 1, COUNT)]
+
+
+class TestAnchor:
+    def test_a_replay_store_that_was_lost(self, book: Book) -> None:
+        book.store = MemoryStore()
+        assert book.faults() == [("unanchored", 0, 0)]
+
+    def test_a_replay_store_of_another_log(self, book: Book, tmp_path: Path) -> None:
+        book.store = Book(tmp_path / "other").write(4).store
+        kinds = {fault[:2] for fault in book.faults()}
+        assert kinds >= {("altered", 4), ("inserted", 5), ("inserted", COUNT)}
+
+    def test_a_head_that_is_no_record(self, book: Book) -> None:
+        book.store = MemoryStore()
+        book.store.advance(STREAM, Head(COUNT, b"junk", written=True), 0)
+        assert book.faults() == [("unanchored", COUNT, COUNT)]
+
+    def test_a_log_that_grows_meanwhile(self, book: Book) -> None:
+        class Growing:
+            def __init__(self, inner: Any) -> None:
+                self._inner = inner
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._inner, name)
+
+            def listing(self) -> Any:
+                yield from self._inner.listing()
+                book.log = self._inner
+                book.world.now += 60
+                book.deny(20)
+                yield from self._inner.listing()
+
+        events = list(prove(Growing(book.log), book.store, book.policies, int(book.world.now) + 86400))
+        assert faults(events) == []
+        assert len(steps(events)) == COUNT + 1
