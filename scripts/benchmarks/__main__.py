@@ -39,8 +39,8 @@ def _rows(folder: Path, sizes: Sizes, only: str) -> Iterator[Row]:
             checks.SECTION: lambda: checks.rows(folder / "checks", sizes),
             coldstart.EMBEDDED: lambda: coldstart.rows(folder / "embedded", sizes),
             coldstart.AWS: lambda: coldstart.aws_rows(folder / "aws", sizes, aws),
-            live.SECTION: lambda: live.rows(folder / "live", sizes, aws),
             writers.SECTION: lambda: writers.rows(folder / "writers", sizes, aws),
+            live.SECTION: lambda: live.rows(folder / "live", sizes, aws),
             proof.SECTION: lambda: proof.rows(folder / "proof", sizes),
         }
         for section, part in parts.items():

@@ -29,7 +29,7 @@ def rows(folder: Path, sizes: Sizes, aws: Aws) -> Iterator[Row]:
 def _rows(name: str, uris: list[str], counts: tuple[int, int], sizes: Sizes) -> Iterator[Row]:
     few, many = (open_replay_store(uri, None) for uri in uris)
     for store, count in zip((few, many), counts, strict=True):
-        _fill(store, count, batch=10_000 if name == "sqlite" else 100)
+        _fill(store, count, batch=200_000 if name == "sqlite" else 100)
     taken = interleaved({"few": _consume(few), "many": _consume(many)}, sizes.consumptions)
     ms = {which: seconds * 1e3 for which, seconds in taken.items()}
     yield Row(SECTION, f"{name}, {counts[1]:,} live", ms["many"], "ms", f"{counts[0]:,} live", ms["few"])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One line of the result. `value` is a median, in `unit`; `ratio` is value / baseline_value.
+    """One line of the result. `value` is in `unit`, and so is `baseline_value`, 0 where there is nothing to compare.
 
     `target` is the largest ratio that is good enough, None where there is only something to see.
     """
@@ -42,15 +42,16 @@ class Sizes(NamedTuple):
     starts: int  # of a process
     aws_starts: int
     writers: tuple[int, ...]
-    seconds: float  # that writers write
+    repeats: int  # of writers at work
+    seconds: float  # that they write, each time
     live_sqlite: tuple[int, int]
     live_dynamodb: tuple[int, int]
     consumptions: int
     records: tuple[int, ...]
 
 
-FULL = Sizes(40, 100, 25, 11, (1, 2, 4, 8), 1.5, (1_000, 1_000_000), (1_000, 10_000), 200, (1_000, 10_000, 100_000))
-QUICK = Sizes(2, 5, 1, 1, (1, 2), 0.1, (10, 1_000), (10, 100), 5, (10, 100))
+FULL = Sizes(40, 100, 25, 11, (1, 2, 4, 8), 3, 0.5, (1_000, 1_000_000), (1_000, 10_000), 800, (1_000, 10_000, 100_000))
+QUICK = Sizes(2, 5, 1, 1, (1, 2), 1, 0.1, (10, 1_000), (10, 100), 5, (10, 100))
 
 
 def interleaved(subjects: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:

@@ -30,16 +30,16 @@ def rows(folder: Path, sizes: Sizes) -> Iterator[Row]:
     folder.mkdir()
     world = World(folder, now=int(time.time()))
     growing = _Log(world, sizes.records[-1])
-    first: tuple[float, float] | None = None
+    first = (0.0, 0.0)
     for count in sizes.records:
         growing.grow(count)
         verify = [sys.executable, "-I", "-m", "gate", "audit", "verify", "--policy", str(world.path)]
         ended = process([sys.executable, "-I", "-c", _PEAK, *verify], folder)
         each, peak = ended.seconds / count * 1e6, int(ended.printed) * _UNIT / 2**20
-        first = first or (each, peak)
         baseline = f"{sizes.records[0]:,} records"
         yield Row(SECTION, f"{count:,} records, each", each, "µs", baseline, first[0])
         yield Row(SECTION, f"{count:,} records, peak memory", peak, "MiB", baseline, first[1])
+        first = first if any(first) else (each, peak)
 
 
 class _Log:

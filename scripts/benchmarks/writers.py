@@ -6,7 +6,9 @@ import secrets
 import time
 from collections.abc import Iterator
 from functools import cache
+from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 from gate.audit import AuditLog, open_audit_log
@@ -59,17 +61,18 @@ def rows(folder: Path, sizes: Sizes, aws: Aws) -> Iterator[Row]:
 
 
 def _rows(pair: Pair, streams: str, sizes: Sizes) -> Iterator[Row]:
-    alone = 0.0
-    for writers in sizes.writers:
+    rates: dict[int, list[float]] = {writers: [] for writers in sizes.writers}
+    refused = dict.fromkeys(sizes.writers, 0)
+    for _, writers in product(range(sizes.repeats), sizes.writers):
         repositories = [f"acme/shop-{number}" if streams == "own streams" else "acme/shop" for number in range(writers)]
         tallies = _together(pair, repositories, sizes.seconds)
-        rate, refused = (
-            sum(tally.recorded / tally.seconds for tally in tallies),
-            sum(tally.refused for tally in tallies),
-        )
-        alone = alone or rate
-        note = f" ({refused} refused as too busy)" if refused else ""
-        yield Row(SECTION, f"{pair.name}, {streams}, writers: {writers}{note}", rate, "/s", "1 writer", alone)
+        rates[writers].append(sum(tally.recorded / tally.seconds for tally in tallies))
+        refused[writers] += sum(tally.refused for tally in tallies)
+    alone = median(rates[sizes.writers[0]])
+    for writers in sizes.writers:
+        note = f" ({refused[writers]} too busy)" if refused[writers] else ""
+        name = f"{pair.name}, {streams}, writers: {writers}{note}"
+        yield Row(SECTION, name, median(rates[writers]), "/s", "1 writer", alone if writers > 1 else 0.0)
 
 
 def _together(pair: Pair, repositories: list[str], seconds: float) -> list[Tally]:
