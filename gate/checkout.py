@@ -1,15 +1,11 @@
 """The checkout: the work tree that a deployment starts from."""
 
-import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from gate.cloneurl import repository_path
 from gate.errors import Denied, UsageError
 from gate.git import GitFailed, output
 from gate.scope import parse_repository, parse_sha
-
-_SCHEMES = {"https", "http", "ssh", "git", "git+ssh", "ssh+git"}
-_SCP_LIKE = re.compile(r"(?:[^@:/]+@)?[A-Za-z0-9.-]{2,}:(?P<path>[^:]+)")
 
 
 def find(start: Path) -> Path | None:
@@ -45,20 +41,6 @@ def remote_repository(checkout: Path) -> str | None:
     """
     try:
         urls = output(checkout, "config", "--local", "--no-includes", "--get-all", "remote.origin.url").splitlines()
-        return parse_repository(_path(urls[0])) if len(urls) == 1 else None
+        return parse_repository(repository_path(urls[0])) if len(urls) == 1 else None
     except (GitFailed, UsageError):
         return None
-
-
-def _path(url: str) -> str:
-    """The repository's path in a clone URL: https, ssh, git, or git's short form `host:path`; "" in any other."""
-    if "://" in url:
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            return ""
-        path = parts.path if parts.scheme in _SCHEMES and parts.hostname else ""
-    else:
-        short = _SCP_LIKE.fullmatch(url)
-        path = short["path"] if short else ""
-    return path.strip("/").removesuffix(".git")

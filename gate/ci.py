@@ -7,6 +7,7 @@ sha is well-formed is for `gate.scope` to say.
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from gate.cloneurl import repository_path
 from gate.errors import UsageError
 from gate.text import printable
 
@@ -70,17 +71,6 @@ def detect(environ: Mapping[str, str]) -> CiRun | None:
     return run._replace(sha="") if run.why_no_sha else run
 
 
-def repository_of(url: str) -> str:
-    """The path in a clone URL, e.g. `acme/shop` of `git@github.com:acme/shop.git`; "" where it names no host."""
-    scheme, separator, rest = url.partition("://")
-    if separator:
-        path = rest.partition("/")[2] if scheme in {"https", "http", "ssh", "git"} else ""
-    else:
-        host, _, path = url.partition(":")
-        path = "" if "/" in host else path
-    return path.strip("/").removesuffix(".git")
-
-
 def _distinct(*names: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
@@ -123,7 +113,7 @@ def _gitlab(read: _Read) -> CiRun:
 def _jenkins(read: _Read) -> CiRun:
     return CiRun(
         ci="Jenkins",
-        repository=repository_of(read("GIT_URL")),
+        repository=repository_path(read("GIT_URL")),
         sha=read("GIT_COMMIT"),
         actors=_distinct(read("BUILD_USER_ID"), read("BUILD_USER_EMAIL")),  # where the plug-in build-user-vars is
         run_id=read("BUILD_TAG"),
@@ -136,7 +126,7 @@ def _buildkite(read: _Read) -> CiRun:
     change, commit = read("BUILDKITE_PULL_REQUEST"), read("BUILDKITE_COMMIT")
     return CiRun(
         ci="Buildkite",
-        repository=repository_of(read("BUILDKITE_REPO")),
+        repository=repository_path(read("BUILDKITE_REPO")),
         sha="" if commit == "HEAD" else commit,  # a build of whatever was newest; the checkout knows
         actors=_distinct(read("BUILDKITE_BUILD_CREATOR_EMAIL"), read("BUILDKITE_UNBLOCKER_EMAIL")),
         run_id=read("BUILDKITE_BUILD_ID"),
@@ -150,7 +140,7 @@ def _circleci(read: _Read) -> CiRun:
     owner, name = read("CIRCLE_PROJECT_USERNAME"), read("CIRCLE_PROJECT_REPONAME")
     return CiRun(
         ci="CircleCI",
-        repository=repository_of(read("CIRCLE_REPOSITORY_URL")) or (f"{owner}/{name}" if owner and name else ""),
+        repository=repository_path(read("CIRCLE_REPOSITORY_URL")) or (f"{owner}/{name}" if owner and name else ""),
         sha=read("CIRCLE_SHA1"),
         actors=_distinct(read("CIRCLE_USERNAME")),
         run_id=read("CIRCLE_WORKFLOW_ID"),
@@ -164,7 +154,7 @@ def _codebuild(read: _Read) -> CiRun:
     change = version if version.startswith("pr/") else event if event.startswith("PULL_REQUEST") else ""
     return CiRun(
         ci="CodeBuild",
-        repository=repository_of(read("CODEBUILD_SOURCE_REPO_URL")),
+        repository=repository_path(read("CODEBUILD_SOURCE_REPO_URL")),
         sha=read("CODEBUILD_RESOLVED_SOURCE_VERSION"),
         actors=_distinct(read("CODEBUILD_INITIATOR")),
         run_id=read("CODEBUILD_BUILD_ID"),

@@ -9,6 +9,7 @@ from gate.models import Stream
 from gate.scope import Scope, parse_environment, parse_repository, parse_sha
 
 _MAX_TEXT = 254
+_MAX_ACTORS = 16
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Deployment:
     def __post_init__(self) -> None:
         for name in ("repository", "sha", "environment", "run_id", "repository_id", "request_id"):
             _check_text(name, getattr(self, name))
-        if not isinstance(self.actors, tuple):
-            raise UsageError("The deployment's actors are not a tuple of strings.")
+        if not isinstance(self.actors, tuple) or len(self.actors) > _MAX_ACTORS:
+            raise UsageError(f"The deployment's actors are not a tuple of at most {_MAX_ACTORS} strings.")
         for actor in self.actors:
             _check_text("actor", actor)
         object.__setattr__(self, "repository", parse_repository(self.repository))

@@ -63,7 +63,7 @@ class _Options(NamedTuple):
 )
 @click.option(
     "--checkout",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="The checkout to be deployed.  [default: the one around the current folder]",
 )
 @click.option("--from-ci", is_flag=True, help="Take what is not given from the CI's own variables.")

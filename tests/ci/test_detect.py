@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.ci import CiRun, detect, repository_of
+from gate.ci import CiRun, detect
+from gate.cloneurl import repository_path
 from gate.errors import UsageError
 from tests.ci.runs import RUNS, SHA
 
@@ -121,7 +122,7 @@ def test_the_account_id_in_codebuild_s_arn_is_never_read() -> None:
     ],
 )
 def test_a_clone_url_names_a_repository(url: str, repository: str) -> None:
-    assert repository_of(url) == repository
+    assert repository_path(url) == repository
 
 
 class _Anything(Mapping[str, str]):
