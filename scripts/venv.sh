@@ -1,8 +1,11 @@
 # Sourced by the other scripts: a virtual environment that holds exactly what a lock file names.
 
 apt_install() {
-  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "please install: $*" >&2; exit 2; }
-  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+  as_root=
+  [ "$(id -u)" = 0 ] || as_root="sudo -n"
+  command -v apt-get >/dev/null && $as_root true 2>/dev/null || { echo "please install: $*" >&2; exit 2; }
+  $as_root apt-get update -qq
+  $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
 }
 
 # make_venv DIR LOCK: the environment at DIR, made anew whenever LOCK or the interpreter has changed.
