@@ -16,8 +16,8 @@ _WRONG: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(_TEXTS, _NO_TEXT),
     **dict.fromkeys(("iat", "exp", "nbf"), _NO_TIME),
     "jti": _NO_TEXT + _NO_JTI,
-    "amr": (None, "pwd", {}, [], [1], [None], [["pwd"]], [""], ["x" * 255], ["x"] * 17, ["p\nwd"]),
-    "passkey": (None, "x", 1, [], ["x"], {"x": 1}, {"x": {"y": "z"}}, {"x": None}),
+    "amr": (None, "pwd", {}, [], [1], [None], [["pwd"]], [""], ["x" * 255], ["x"] * 17, ["pwd", "p\nwd"]),
+    "passkey": (None, "x", 1, [], ["x"], {"x": 1}, {"x": {"y": "z"}}, {"x": "y", "z": None}),
 }
 _UNPRINTABLE = {
     "NUL": "\0",

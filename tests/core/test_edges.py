@@ -58,7 +58,9 @@ def test_an_approval_issued_within_its_keys_window_stays_good_until_it_expires()
     last = token(kid="old-key", key=OLD, iat=NOW, exp=NOW + 600)
     assert decide(last, now=NOW + 600 + LEEWAY - 1)
     assert denial(last, now=NOW + 600 + LEEWAY).reason == "token.expired"
-    assert denial(token(kid="old-key", key=OLD, iat=NOW + 1)).reason == "key.outside_window"
+    denied = denial(token(kid="old-key", key=OLD, iat=NOW + 1))
+    assert denied.reason == "key.outside_window"
+    assert denied.expected == "issued from 2026-11-01 00:00:00Z to 2027-01-15 08:00:00Z"
     first = token(kid="old-key", key=OLD, iat=1793491200, exp=1793491260)
     assert decide(first, now=1793491230)
     assert denial(token(kid="old-key", key=OLD, iat=1793491199, exp=1793491260), now=1793491230).step == "key"

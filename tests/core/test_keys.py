@@ -112,6 +112,14 @@ def test_other_keys_are_refused(der: bytes) -> None:
         PublicKey(der)
 
 
+@pytest.mark.parametrize("alg", KEYS)
+def test_a_key_is_refused_where_one_byte_of_what_it_says_it_is_is_another(alg: str) -> None:
+    der = spki(KEYS[alg])
+    for index in range({"Ed25519": 12, "ES256": 27}[alg]):
+        with pytest.raises(ValueError):
+            PublicKey(der[:index] + bytes([der[index] ^ 1]) + der[index + 1 :])
+
+
 @given(st.binary(max_size=120) | st.binary(min_size=32, max_size=32).map(lambda raw: spki(ED25519)[:12] + raw))
 def test_any_bytes_are_a_key_or_a_value_error(der: bytes) -> None:
     with suppress(ValueError):

@@ -40,6 +40,11 @@ def test_too_large(text: str) -> None:
     assert refusal(text).reason == "token.too_large"
 
 
+@pytest.mark.parametrize("name", ["nothing", "one segment", "two segments", "four segments", "five segments as in JWE"])
+def test_a_token_in_too_few_or_too_many_parts_is_told_so(name: str) -> None:
+    assert "three parts" in refusal(MALFORMED[name]).message
+
+
 @pytest.mark.parametrize("text", ["A" * 10_000_000, "." * 10_000_000, token() * 20_000, "\U0001f600" * 2_500_000],
                          ids=["letters", "dots", "tokens", "emoji"])  # fmt: skip
 def test_a_token_of_10_mb_is_refused_before_it_is_looked_at(text: str) -> None:

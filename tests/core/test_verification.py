@@ -132,6 +132,9 @@ def test_separation_counts_those_who_neither_triggered_nor_wrote_it() -> None:
         return check_separation(approvals, replace(deployment, actors=(actor,)), GATE, commits)
 
     assert counted("zoe") == approvals
+    one = [Commit(SHA, ((Identity("login", "dave"),),))]
+    alone = decide(token(), token(**BOB))
+    assert check_separation(alone, replace(DEPLOYMENT, actors=("zoe",)), GATE, one) == alone[:1]
     for author, actor, reason in (("dave", "zoe", "approver.is_author"), ("zoe", "alice", "approver.is_actor")):
         with pytest.raises(Denied) as caught:
             counted(author, actor)
