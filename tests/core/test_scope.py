@@ -94,6 +94,10 @@ def test_long_names_take_no_time(text: str) -> None:
     assert time.perf_counter() - started < 2
 
 
+def test_a_deployment_at_its_limits() -> None:
+    assert Deployment("acme/shop", SHA, "p" * 100, actors=("a" * 254,) * 16, run_id="x" * 254)
+
+
 def test_a_deployment_says_what_it_is() -> None:
     deployment = Deployment("Acme/Shop", SHA, "production", actors=("alice",), run_id="7")
     assert deployment.scope == parse_scope(SCOPE)
@@ -109,7 +113,7 @@ def test_a_deployment_says_what_it_is() -> None:
     [{"repository": "shop"}, {"sha": "main"}, {"environment": ""}, {"actors": ["alice"]}, {"actors": "alice"},
      {"actors": ("a\nb",)}, {"actors": (None,)}, {"run_id": None}, {"run_id": 7}, {"run_id": "x" * 255},
      {"run_id": "a\u202eb"}, {"repository_id": "\0"}, {"request_id": "\ud800"}, {"repository": None}, {"sha": b"x"},
-     {"environment": ["production"]}],
+     {"environment": ["production"]}, {"actors": ("a",) * 17}],
     ids=repr,
 )  # fmt: skip
 def test_a_deployment_that_is_none(changes: dict[str, Any]) -> None:

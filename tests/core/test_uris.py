@@ -25,6 +25,7 @@ BASE = Path("/policy")
 )
 def test_paths(text: str, path: str) -> None:
     assert parse_uri(text).path(BASE) == Path(path)
+    assert parse_uri(text).scheme in {"file", "sqlite"}
 
 
 def test_a_location_and_its_options() -> None:
