@@ -1,17 +1,25 @@
-"""`gate keys`: make a key, show what the policy needs of it."""
+"""`gate keys`: make a key, show what the policy needs of it, rotate and revoke."""
 
 import base64
+import shutil
+import time
 from pathlib import Path
 
 import click
 
+from gate import rotation
+from gate.cli import policy_option
+from gate.errors import PolicyError, UsageError
+from gate.fields import seconds
 from gate.keys import ALGORITHMS, Algorithm, PublicKey
+from gate.policyfile import compile_policy
 from gate.signers import create_key, open_signer
+from gate.text import plural, printable
 
 
 @click.group()
 def keys() -> None:
-    """Make a key, or show the policy entry of its public part."""
+    """Make a key, show the policy entry of its public part, rotate and revoke keys."""
 
 
 @keys.command()
@@ -39,6 +47,78 @@ def show(uri: str, approvers: str) -> None:
       gate keys show file:release.pem
     """
     click.echo(_entry(open_signer(uri, Path.cwd()).public_key, approvers))
+
+
+@keys.command()
+@click.argument("uri")
+@click.option("--kid", default="", help="The key to rotate.  [default: the only one that is trusted today]")
+@click.option("--overlap", default="1d", show_default=True, help="How long both keys are trusted, e.g. 4h.")
+@policy_option
+def rotate(uri: str, kid: str, overlap: str, policy: str) -> None:
+    """Put the key at URI into the policy beside the one that it follows.
+
+    Both are trusted while they overlap: publish the policy, then let the signers change over. What the old key signed
+    by the end stays good until it expires. Make the new key first: gate keys new.
+
+    \b
+    Example:
+      gate keys rotate file:2027.pem --overlap 4h
+    """
+    path, text = _editable(policy)
+    length = seconds(overlap)
+    if length is None:
+        raise UsageError("--overlap is not a duration.", expected="e.g. 4h or 1d", actual=overlap)
+    now = int(time.time())
+    old = kid or _only_trusted(text, now)
+    key = open_signer(uri, Path.cwd()).public_key
+    _replace(path, rotation.rotate(text, old, key, now, length))
+    click.echo(f"{key.thumbprint} is trusted from now on, {old} for {overlap} more. Publish {path}.")
+
+
+@keys.command()
+@click.argument("kid")
+@policy_option
+def revoke(kid: str, policy: str) -> None:
+    """Trust the key KID for nothing any more, from the moment that the policy is published.
+
+    Approvals that it signed and that were not used yet are refused from then on.
+
+    \b
+    Example:
+      gate keys revoke prod-2026-11
+    """
+    path, text = _editable(policy)
+    _replace(path, rotation.revoke(text, kid, int(time.time())))
+    click.echo(f"{kid} is revoked. Publish {path}; a gate that reads the old policy still trusts the key.")
+
+
+def _editable(location: str) -> tuple[Path, str]:
+    """The policy's path and text. One in S3 is edited where it is kept, and published again."""
+    if "://" in location:
+        raise UsageError("Only a policy in a file can be changed here.", hint="Change your copy, and publish that.")
+    try:
+        return Path(location), Path(location).read_text("utf-8")
+    except (OSError, ValueError):
+        raise PolicyError(f"The policy {printable(location)} can't be read.", hint="Name it with --policy.") from None
+
+
+def _only_trusted(text: str, now: int) -> str:
+    trusted = [kid for kid, key in compile_policy(text.encode()).keys.items() if key.in_window(now)]
+    if len(trusted) != 1:
+        raise UsageError(f"{plural(len(trusted), 'key')} are trusted today.", hint="Say which one to rotate: --kid.")
+    return trusted[0]
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write the policy whole or not at all, with the mode it had."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        new.write_text(text, "utf-8")
+        shutil.copymode(path, new)
+        new.replace(path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise PolicyError(f"The policy {path} can't be written ({error.strerror}).") from None
 
 
 def _entry(key: PublicKey, approvers: str) -> str:
