@@ -24,31 +24,48 @@ class Signer(Protocol):
         ...
 
 
-_BACKENDS = {"file": "gate.signers.file"}
+Pin = Callable[[], str]
+"""Asks whoever runs this for a token's PIN, when it is needed."""
+
+_BACKENDS = {
+    "file": "gate.signers.file",
+    "awskms": "gate.signers.awskms",
+    "pkcs11": "gate.signers.pkcs11",
+    "gcpkms": "gate.signers.gcpkms",
+}
 
 
-def open_signer(uri: str, base: Path | None) -> Signer:
-    """The signer that `uri` names; relative paths start at `base`. Each backend has `open_key(uri, base)`.
+def open_signer(uri: str, base: Path | None, pin: Pin | None = None) -> Signer:
+    """The signer that `uri` names; relative paths start at `base`. Each backend has `open_key(uri, base, pin)`.
 
     Raises:
         UsageError: an unknown scheme, or a URI that the backend does not take.
         SignerError: the key can't be opened.
     """
-    parsed = parse_uri(uri)
-    signer: Signer = _backend(parsed).open_key(parsed, base)
+    parsed = _parse(uri)
+    signer: Signer = _backend(parsed).open_key(parsed, base, pin)
     return signer
 
 
-def create_key(uri: str, base: Path | None, alg: Algorithm) -> Signer:
-    """A new key where `uri` says, and its signer, where the backend has `new_key(uri, base, alg)`.
+def create_key(uri: str, base: Path | None, alg: Algorithm, pin: Pin | None = None) -> Signer:
+    """A new key where `uri` says, and its signer. Each backend has `new_key(uri, base, alg, pin)`.
 
     Raises:
         UsageError: the scheme is unknown, or can't make keys from here.
         SignerError: there is something already, or it can't be written.
     """
-    parsed = parse_uri(uri)
-    new_key: Callable[[Uri, Path | None, Algorithm], Signer] = _backend(parsed).new_key
-    return new_key(parsed, base, alg)
+    parsed = _parse(uri)
+    signer: Signer = _backend(parsed).new_key(parsed, base, alg, pin)
+    return signer
+
+
+def _parse(uri: str) -> Uri:
+    if "pin-value" in uri.lower():  # before any message can repeat it
+        raise UsageError(
+            "a PIN never stands in a URI, where logs and process lists show it",
+            hint="Take pin-value away. Write pin-source=file:/path, set GATE_PKCS11_PIN, or be asked on a terminal.",
+        )
+    return parse_uri(uri)
 
 
 def _backend(uri: Uri) -> "_Backend":
@@ -62,5 +79,5 @@ def _backend(uri: Uri) -> "_Backend":
 
 
 class _Backend(Protocol):
-    def open_key(self, uri: Uri, base: Path | None) -> Signer: ...
-    def new_key(self, uri: Uri, base: Path | None, alg: Algorithm) -> Signer: ...
+    def open_key(self, uri: Uri, base: Path | None, pin: Pin | None) -> Signer: ...
+    def new_key(self, uri: Uri, base: Path | None, alg: Algorithm, pin: Pin | None) -> Signer: ...

@@ -7,11 +7,12 @@ from pathlib import Path
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from gate.errors import SignerError
 from gate.keys import Algorithm, PublicKey
+from gate.signers import Pin
+from gate.signers.signature import check_size, jose
 from gate.uris import Uri
 
 _MAX_BYTES = 16 * 1024
@@ -33,14 +34,14 @@ class FileSigner:
         return self._public_key
 
     def sign(self, data: bytes) -> bytes:
-        """The signature over `data`: 64 bytes (RFC 8037 §3.1, RFC 7518 §3.4)."""
+        """See `Signer.sign`."""
+        check_size(data)
         if isinstance(self._key, ed25519.Ed25519PrivateKey):
             return self._key.sign(data)
-        r, s = decode_dss_signature(self._key.sign(data, ec.ECDSA(SHA256())))
-        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+        return jose(self._key.sign(data, ec.ECDSA(SHA256())))
 
 
-def open_key(uri: Uri, base: Path | None) -> FileSigner:
+def open_key(uri: Uri, base: Path | None, pin: Pin | None) -> FileSigner:  # noqa: ARG001 (every backend's signature)
     """The signer of the key in a file.
 
     Raises:
@@ -63,7 +64,7 @@ def open_key(uri: Uri, base: Path | None) -> FileSigner:
     raise SignerError(f"{path}: the key is neither Ed25519 nor P-256.", hint="Make one: gate keys new")
 
 
-def new_key(uri: Uri, base: Path | None, alg: Algorithm) -> FileSigner:
+def new_key(uri: Uri, base: Path | None, alg: Algorithm, pin: Pin | None) -> FileSigner:  # noqa: ARG001 (as above)
     """Write a new private key to a file of mode 0600, and open it.
 
     Raises:
