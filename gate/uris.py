@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote
 from gate.errors import UsageError
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")  # RFC 3986 §3.1
+_BINARY = re.compile(r"pkcs11:", re.IGNORECASE)  # its id is bytes, percent-encoded (RFC 7512 §2.3)
 
 
 class Uri(NamedTuple):
@@ -73,9 +74,10 @@ def parse_uri(text: str) -> Uri:
     """Take a URI apart.
 
     Raises:
-        UsageError: it has no scheme, a fragment, the same option twice, or what does not print, however it is encoded.
+        UsageError: it has no scheme, a fragment, the same option twice, or what does not print, however it is encoded
+            (in a `pkcs11:` URI, as it stands).
     """
-    if not unquote(text).isprintable() or " " in text:
+    if not (text if _BINARY.match(text) else unquote(text)).isprintable() or " " in text:
         raise UsageError("a URI holds only printable characters, and no spaces", actual=ascii(text))
     scheme, colon, rest = text.partition(":")
     if not colon or not _SCHEME.fullmatch(scheme) or "#" in text:

@@ -1,7 +1,6 @@
 """`file:` a private key in a file: PKCS#8 PEM (RFC 5958), readable by its owner alone."""
 
 import os
-import stat
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -12,10 +11,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from gate.errors import SignerError
 from gate.keys import Algorithm, PublicKey
 from gate.signers import Pin
+from gate.signers.privatefile import read_private
 from gate.signers.signature import check_size, jose
 from gate.uris import Uri
 
-_MAX_BYTES = 16 * 1024
 _PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 
 
@@ -49,7 +48,12 @@ def open_key(uri: Uri, base: Path | None, pin: Pin | None) -> FileSigner:  # noq
         SignerError: the file can't be read, others may read it, or it holds no key that can sign approvals.
     """
     path = uri.path(base)
-    data = _read_private(path)
+    data = read_private(
+        path,
+        "private key",
+        otherwise="make a new key",
+        missing="`gate init` makes a key, `gate keys new` another.",
+    )
     try:
         key = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -95,30 +99,3 @@ def _write_new(path: Path, data: bytes) -> None:
     except OSError:
         path.unlink()
         raise
-
-
-def _read_private(path: Path) -> bytes:
-    try:
-        with open(path, "rb", opener=_open_now) as file:
-            _check_private(path, os.fstat(file.fileno()).st_mode)
-            return file.read(_MAX_BYTES)
-    except OSError as error:
-        raise SignerError(
-            f"{path}: can't be read ({error.strerror}).", hint="`gate init` makes a key, `gate keys new` another."
-        ) from None
-
-
-def _open_now(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # or a FIFO would wait for somebody to write to it
-
-
-def _check_private(path: Path, mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        raise SignerError(f"{path}: is not a file.", hint="`gate init` makes a key, `gate keys new` another.")
-    if mode & 0o077:
-        raise SignerError(
-            f"{path}: others may read or write this private key.",
-            expected="mode 0600",
-            actual=f"mode {stat.S_IMODE(mode):04o}",
-            hint=f"If nobody did: chmod 600 {path}. Otherwise make a new key.",
-        )
