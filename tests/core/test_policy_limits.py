@@ -59,6 +59,18 @@ def test_what_is_no_policy_at_all_is_refused_soon(data: bytes) -> None:
     refusal(data)
 
 
+def test_a_policy_may_be_as_large_as_it_says() -> None:
+    data = POLICY.encode()
+    filler = b"#" * (MAX_BYTES - len(data))
+    assert compile_policy(data + filler)
+    assert "too large" in refusal(data + filler + b"#").message
+
+
+def test_what_is_read_may_be_eight_levels_deep() -> None:
+    assert strictyaml.parse(b"[" * 8 + b"]" * 8)
+    assert "nested too deeply" in refusal(b"[" * 9 + b"]" * 9).message
+
+
 def _listed(count: int, text: str = "a%d@x") -> str:
     return ", ".join(text % number for number in range(count))
 

@@ -96,6 +96,10 @@ def test_what_is_left_out_takes_the_careful_default() -> None:
         ("approvals: 2", "approvals: 3"),
         ("[Bob@example.com, ", "[BOB@EXAMPLE.COM, "),
         ("release]", "RELEASE]"),
+        ("  release: [", "  Release: ["),
+        ("version: 1\n", f"version: 1\naudience: {'x' * 2048}\n"),
+        ("    approvers: [alice@example.com]", "    approvers: [ALICE@Example.com]"),
+        ('["*@example.com"]', '["*@EXAMPLE.com"]'),
         ("    alg: ES256\n", "    'alg': \"ES256\"\n"),
         ("version: 1\n", f"version: 1\naudience: {'x' * 200}\n"),
     ],
@@ -105,6 +109,12 @@ def test_other_ways_to_write_it(edit: tuple[str, str]) -> None:
     policy = compile_policy(edited(*edit).encode())
     assert policy.environments["production"].approvers == {"alice@example.com", "bob@example.com", "carol@example.com"}
     assert policy.environments["production"].covers("acme/shop")
+
+
+def test_as_many_as_sixteen_may_have_to_approve() -> None:
+    names = ", ".join(f"a{number}@example.com" for number in range(16))
+    line = f"  large: {{repositories: [acme/*], approvers: [{names}], approvals: 16}}\n"
+    assert compile_policy((POLICY + line).encode()).environments["large"].approvals == 16
 
 
 @pytest.mark.parametrize("style", ["|", ">", '"'])

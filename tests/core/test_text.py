@@ -26,6 +26,7 @@ def test_nothing_that_drives_a_terminal_is_left(text: str, limit: int) -> None:
         ("\x1b[2J", "\\x1b[2J"),
         ("a\u202eb", "a\\u202eb"),
         ("\ud800", "\\ud800"),
+        ("x" * 10, "x" * 10),
         ("x" * 11, "x" * 9 + "\u2026"),
     ],
 )
