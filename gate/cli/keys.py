@@ -33,7 +33,7 @@ def new(uri: str, alg: Algorithm, approvers: str) -> None:
     Example:
       gate keys new file:release.pem --approvers "*@example.com"
     """
-    click.echo(_entry(create_key(uri, Path.cwd(), alg).public_key, approvers))
+    click.echo(entry(create_key(uri, Path.cwd(), alg).public_key, approvers))
 
 
 @keys.command()
@@ -46,7 +46,7 @@ def show(uri: str, approvers: str) -> None:
     Example:
       gate keys show file:release.pem
     """
-    click.echo(_entry(open_signer(uri, Path.cwd()).public_key, approvers))
+    click.echo(entry(open_signer(uri, Path.cwd()).public_key, approvers))
 
 
 @keys.command()
@@ -121,7 +121,8 @@ def _replace(path: Path, text: str) -> None:
         raise PolicyError(f"The policy {path} can't be written ({error.strerror}).") from None
 
 
-def _entry(key: PublicKey, approvers: str) -> str:
+def entry(key: PublicKey, approvers: str) -> str:
+    """The lines of the policy's `keys` for `key`, which may speak for `approvers` (separated by commas)."""
     named = [name.strip() for name in approvers.split(",") if name.strip()]
     listed = ", ".join(f'"{name}"' for name in named) or '"*@example.com"'
     return "\n".join(
