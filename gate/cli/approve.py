@@ -8,6 +8,7 @@ import click
 from gate.checkout import find, head, remote_repository
 from gate.cli import policy_option
 from gate.cli.init import KEY
+from gate.cli.pin import ask_pin
 from gate.deployment import Deployment
 from gate.errors import Denied, UsageError
 from gate.fields import seconds
@@ -63,7 +64,7 @@ def approve(
         run_id=run_id,
         repository_id=repository_id,
     )
-    key = open_signer(signer or f"file:{KEY}", Path.cwd() if signer or not loaded else loaded.base)
+    key = open_signer(signer or f"file:{KEY}", Path.cwd() if signer or not loaded else loaded.base, ask_pin)
     now, life = int(time.time()), _life(ttl, environment, loaded)
     token = _issuer(key, loaded).issue(deployment, approver, now=now, ttl=life, reason=reason)
     click.echo(token)

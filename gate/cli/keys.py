@@ -9,6 +9,7 @@ import click
 
 from gate import rotation
 from gate.cli import policy_option
+from gate.cli.pin import ask_pin
 from gate.errors import PolicyError, UsageError
 from gate.fields import seconds
 from gate.keys import ALGORITHMS, Algorithm, PublicKey
@@ -33,7 +34,7 @@ def new(uri: str, alg: Algorithm, approvers: str) -> None:
     Example:
       gate keys new file:release.pem --approvers "*@example.com"
     """
-    click.echo(entry(create_key(uri, Path.cwd(), alg).public_key, approvers))
+    click.echo(entry(create_key(uri, Path.cwd(), alg, ask_pin).public_key, approvers))
 
 
 @keys.command()
@@ -46,7 +47,7 @@ def show(uri: str, approvers: str) -> None:
     Example:
       gate keys show file:release.pem
     """
-    click.echo(entry(open_signer(uri, Path.cwd()).public_key, approvers))
+    click.echo(entry(open_signer(uri, Path.cwd(), ask_pin).public_key, approvers))
 
 
 @keys.command()
@@ -70,7 +71,7 @@ def rotate(uri: str, kid: str, overlap: str, policy: str) -> None:
         raise UsageError("--overlap is not a duration.", expected="e.g. 4h or 1d", actual=overlap)
     now = int(time.time())
     old = kid or _only_trusted(text, now)
-    key = open_signer(uri, Path.cwd()).public_key
+    key = open_signer(uri, Path.cwd(), ask_pin).public_key
     _replace(path, rotation.rotate(text, old, key, now, length))
     click.echo(f"{key.thumbprint} is trusted from now on, {old} for {overlap} more. Publish {path}.")
 
