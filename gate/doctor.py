@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gate.errors import GateError
-from gate.keys import TrustedKey
+from gate.keys import REVOKED, PublicKey, TrustedKey
 from gate.models import Finding, Severity
 from gate.policy import Policy
 from gate.record import RecordError, parse
@@ -66,11 +66,22 @@ def _examine_key(key: TrustedKey, now: int) -> Finding:
     subject = f"key {key.kid}"
     if not key.in_window(now) and (key.not_before or 0) > now:
         return Finding("ok", subject, f"{key.key.alg}, trusted from {_day(key.not_before)}")
+    if key.not_after == REVOKED:
+        return Finding("warning", subject, "revoked", "Take it out once nobody needs to see that.")
     if not key.in_window(now):
         return Finding("warning", subject, f"trusted no more since {_day(key.not_after)}", "Take it out of the policy.")
     if not key.in_window(now + _SOON):
         return Finding("warning", subject, f"trusted only until {_day(key.not_after)}", "Add the key that comes next.")
     return Finding("ok", subject, f"{key.key.alg}, trusted today")
+
+
+def examine_signer(policy: Policy, key: PublicKey) -> Finding:
+    """Whether the policy lists the key that a signer has today."""
+    listed = [kid for kid, trusted in policy.keys.items() if trusted.key.spki == key.spki]
+    if listed:
+        return Finding("ok", "signer", f"its key is {listed[0]} in the policy")
+    fix = "Add it: gate keys show, or gate keys rotate."
+    return Finding("error", "signer", f"the policy does not list its key, {key.thumbprint}", fix)
 
 
 def _day(seconds: int | None) -> str:

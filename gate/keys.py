@@ -90,6 +90,9 @@ def _es256_verifier(point: bytes) -> Callable[[bytes, bytes], None]:
     return verify
 
 
+REVOKED = 0  # epoch seconds: a window that ended then holds for no approval that could still be alive
+
+
 class TrustedKey(NamedTuple):
     """A public key that the policy lists.
 

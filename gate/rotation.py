@@ -6,12 +6,11 @@ import time
 from collections.abc import Mapping
 
 from gate.errors import PolicyError, UsageError
-from gate.keys import PublicKey, TrustedKey
+from gate.keys import REVOKED, PublicKey, TrustedKey
 from gate.policy import Policy
 from gate.policyfile import compile_policy
 from gate.strictyaml import parse
 
-REVOKED = 0  # epoch seconds: a window that ended then holds for no approval that could still be alive
 _SKEW = 60  # seconds by which the clock of whoever signs may be behind
 _ITEM = re.compile(r" *- +(?=[^\s{\[&!#])")  # an entry whose fields stand on lines of their own
 

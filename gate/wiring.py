@@ -1,5 +1,6 @@
 """From a policy's location to its parts: the one place that chooses backends, each opened when it is first needed."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -63,7 +64,7 @@ def load_policy(
     data, path = _read(location)
     if pin:
         check_pin(data, pin)
-    elif path and checkout and not unsafe_from_checkout and path.is_relative_to(checkout.resolve()):
+    elif path and checkout and not unsafe_from_checkout and _is_below(location, checkout.resolve()):
         raise PolicyError(
             "The policy lies inside the checkout, where the commit that it judges can change it.",
             expected="a policy outside the checkout, or its --policy-sha256",
@@ -71,6 +72,13 @@ def load_policy(
             hint="Keep it elsewhere, or review it and pin it: --policy-sha256 with the output of sha256sum.",
         )
     return LoadedPolicy(compile_policy(data), path.parent if path else None)
+
+
+def _is_below(location: str, folder: Path) -> bool:
+    """True if whoever can write to `folder` decides what is read at `location`, be it only by a link."""
+    path = Path(location).absolute()
+    spellings = (Path(os.path.normpath(path)), path.parent.resolve() / path.name, path.resolve())
+    return any(spelling.is_relative_to(folder) for spelling in spellings)
 
 
 def open_history(checkout: Path | None, *, api_url: str, token: str) -> "History | None":

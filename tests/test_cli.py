@@ -168,6 +168,29 @@ def test_a_policy_in_the_checkout_needs_its_pin(tmp_path: Path) -> None:
     assert gate(tmp_path, "verify", *about, "--approval", again, "--unsafe-policy-from-checkout").returncode == 0
 
 
+def test_a_link_in_the_checkout_is_in_the_checkout(tmp_path: Path) -> None:
+    sha = commit(tmp_path / "clone", "one", WHO)
+    assert gate(tmp_path, "init", "--approver", WHO).returncode == 0
+    (tmp_path / "clone/policies").symlink_to(tmp_path)
+    (tmp_path / "clone/gate.yaml").symlink_to(tmp_path / "gate.yaml")
+    (tmp_path / "outside.yaml").symlink_to(tmp_path / "clone/gate.yaml")
+    about = ["--repository", "acme/shop", "--sha", sha, "--environment", "production", "--json"]
+    for policy in ("gate.yaml", "policies/gate.yaml", "../clone/gate.yaml"):
+        done = gate(tmp_path / "clone", "verify", *about, "--policy", policy)
+        assert json.loads(done.stdout)["reason"] == "policy.invalid", policy
+    assert (
+        json.loads(gate(tmp_path / "clone", "verify", *about, "--policy", "../gate.yaml").stdout)["reason"]
+        == "token.missing"
+    )
+
+
+def test_an_empty_pin_is_no_pin(home: Path) -> None:
+    done = gate(home, "verify", *ABOUT, "--json", "--policy-sha256", "")
+    assert json.loads(done.stdout)["reason"] == "usage.invalid"
+    unset = gate(home, "verify", *ABOUT, "--json", env={"GATE_POLICY_SHA256": ""})  # as the Action does
+    assert json.loads(unset.stdout)["reason"] == "token.missing"
+
+
 @pytest.mark.parametrize(
     ("change", "reason", "code"),
     [

@@ -10,8 +10,10 @@ import click
 from gate.checkout import find
 from gate.cli import json_option, policy_option
 from gate.cli.init import KEY
-from gate.doctor import examine_file, examine_policy, examine_stores
+from gate.doctor import examine_file, examine_policy, examine_signer, examine_stores
+from gate.errors import GateError
 from gate.models import Finding
+from gate.signers import open_signer
 from gate.text import printable
 from gate.wiring import LoadedPolicy, load_policy
 
@@ -20,17 +22,34 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "
 
 @click.command()
 @policy_option
+@click.option(
+    "--signer",
+    default="",
+    envvar="GATE_SIGNER",
+    show_envvar=True,
+    help="Also check that the policy lists this signer's key, e.g. awskms:///alias/deploy-gate?region=R.",
+)
+@click.option(
+    "--prove",
+    is_flag=True,
+    help="Also hand forged, expired, replayed and wrong-commit approvals to the stores: all must be denied.",
+)
 @json_option
-def doctor(policy: str, *, as_json: bool) -> None:
+def doctor(policy: str, signer: str, *, prove: bool, as_json: bool) -> None:
     """Check policy, keys, stores and clock, and say how to mend what is wrong.
 
     Exit code 0: no errors, at most warnings. 1: errors. 2: there is no usable policy.
 
     \b
     Example:
-      gate doctor --policy gate.yaml
+      gate doctor --policy gate.yaml --prove
     """
-    findings = _examine(policy, load_policy(policy))
+    loaded = load_policy(policy)
+    findings = _examine(policy, loaded)
+    if signer:
+        findings.append(examine_signer(loaded.policy, open_signer(signer, Path.cwd()).public_key))
+    if prove:
+        findings += _drill(loaded)
     healthy = all(finding.severity != "error" for finding in findings)
     if as_json:
         click.echo(json.dumps({"healthy": healthy, "findings": [finding._asdict() for finding in findings]}))
@@ -38,6 +57,15 @@ def doctor(policy: str, *, as_json: bool) -> None:
         for finding in findings:
             _show(finding)
     sys.exit(0 if healthy else 1)
+
+
+def _drill(loaded: LoadedPolicy) -> list[Finding]:
+    from gate.drill import drill  # noqa: PLC0415 (paid for when used)
+
+    try:
+        return list(drill(loaded.policy, loaded.replay_store(), loaded.audit_log(), time.time))
+    except GateError as error:
+        return [Finding("error", "drill", error.message, error.hint)]
 
 
 def _examine(location: str, loaded: LoadedPolicy) -> list[Finding]:

@@ -32,7 +32,7 @@ class _Options(NamedTuple):
     repository_id: str
     request_id: str
     policy: str
-    policy_sha256: str
+    policy_sha256: str | None
     unsafe_policy_from_checkout: bool
     checkout: Path | None
     from_ci: bool
@@ -55,7 +55,7 @@ class _Options(NamedTuple):
 @click.option("--repository-id", default="", help="The forge's immutable id of the repository.")
 @click.option("--request-id", default="", help="The deploy-bot request that the approval answers.")
 @policy_option
-@click.option("--policy-sha256", default="", envvar="GATE_POLICY_SHA256", help="The SHA-256 that the policy must have.")
+@click.option("--policy-sha256", envvar="GATE_POLICY_SHA256", help="The SHA-256 that the policy must have.")
 @click.option(
     "--unsafe-policy-from-checkout",
     is_flag=True,
@@ -103,6 +103,8 @@ def _decide(options: _Options) -> Decision:
 def _check(options: _Options) -> Decision:
     if not options.environment:
         raise UsageError("Which environment?", hint="Add --environment, or set GATE_ENVIRONMENT.")
+    if options.policy_sha256 == "":  # from the command line: an empty variable counts as none
+        raise UsageError("--policy-sha256 is empty.", hint="Is the variable that it comes from set?")
     run = (detect(os.environ) if options.from_ci else None) or CiRun(ci="")
     checkout = _checkout(options, run)
     deployment = Deployment(
@@ -116,7 +118,7 @@ def _check(options: _Options) -> Decision:
     )
     loaded = load_policy(
         options.policy,
-        pin=options.policy_sha256,
+        pin=options.policy_sha256 or "",
         checkout=checkout,
         unsafe_from_checkout=options.unsafe_policy_from_checkout,
     )

@@ -33,7 +33,8 @@ def prove(log: AuditLog, heads: ReplayStore | None, policies: Sequence[Policy], 
 
 def _events(log: AuditLog, heads: ReplayStore | None, policies: Sequence[Policy], now: int) -> Iterator[Event]:
     # Consumptions first: whatever is consumed later has its record, if any, in what is read after this.
-    unrecorded = {use.jti: use for use in heads.consumed()} if heads else {}
+    # What has expired is forgotten, whether the store has deleted it by now or not.
+    unrecorded = {use.jti: use for use in heads.consumed() if use.expires_at > now} if heads else {}
     if heads is None:
         yield Note(
             "OFFLINE: the replay store was not asked. Records cut from the end of a stream, and approvals that were "

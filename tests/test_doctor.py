@@ -1,0 +1,137 @@
+"""`gate doctor`: what it says of policies, keys and stores, and the drill that hands in what must be refused."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gate.doctor import examine_policy, examine_signer, examine_stores
+from gate.drill import drill
+from gate.models import Finding, Head
+from gate.policyfile import compile_policy
+from gate.proof import prove
+from gate.proof.events import Fault
+from gate.replay.memory import MemoryStore
+from tests.parts import Aws
+from tests.test_cli import gate
+from tests.world import NOW, SHA, World
+
+DAY = 86400
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path, now=time.time())
+
+
+def worst(findings: list[Finding]) -> list[str]:
+    return [f"{finding.subject}: {finding.message}" for finding in findings if finding.severity != "ok"]
+
+
+def with_text(world: World, *changes: tuple[str, str]) -> list[Finding]:
+    text = world.text
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return list(examine_policy(compile_policy(text.encode()), NOW))
+
+
+def test_a_policy_in_order(tmp_path: Path) -> None:
+    assert worst(list(examine_policy(World(tmp_path, separation=True).loaded().policy, NOW))) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ([("    alg:", "    not_after: 2027-01-20T00:00:00Z\n    alg:")], "trusted only until 2027-01-20"),
+        ([("    alg:", "    not_after: 2027-01-10T00:00:00Z\n    alg:")], "no key is trusted today"),
+        ([("    alg:", "    not_after: 1970-01-01T00:00:00Z\n    alg:")], "revoked"),
+        ([("    alg:", "    not_before: 2028-01-01T00:00:00Z\n    alg:")], "no key is trusted today"),
+        ([('["*@example.com"]', "[alice@example.com]")], "no key may speak for bob@example.com, carol@example.com"),
+        ([("separation_of_duties: false", "separation_of_duties: true"), ("github: bob", "emails: [b@x.example]")],
+         "the login of bob@example.com is not known"),
+        ([("x", "x")], "separation of duties is off"),
+    ],
+)  # fmt: skip
+def test_a_policy_that_will_not_do(world: World, changes: list[tuple[str, str]], words: str) -> None:
+    findings = with_text(world, *changes)
+    assert any(words in line for line in worst(findings)), worst(findings)
+    assert all(finding.fix for finding in findings if finding.severity != "ok")
+
+
+def test_the_signer_whose_key_is_not_listed(world: World, tmp_path: Path) -> None:
+    policy = world.loaded().policy
+    assert examine_signer(policy, world.signer.public_key).severity == "ok"
+    (tmp_path / "other").mkdir()
+    stranger = World(tmp_path / "other").signer.public_key
+    finding = examine_signer(policy, stranger)
+    assert (finding.severity, stranger.thumbprint in finding.message) == ("error", True)
+
+
+def test_clocks_and_records_that_do_not_fit(world: World) -> None:
+    loaded = world.loaded()
+    assert world.gate().check([world.token()], world.deployment()).allowed
+    stores = loaded.replay_store(), loaded.audit_log()
+    assert worst(list(examine_stores(*stores, int(world.now)))) == []
+    assert any(
+        "behind the newest audit record" in line for line in worst(list(examine_stores(*stores, int(world.now) - DAY)))
+    )
+    stream = world.deployment().stream
+    store = MemoryStore()
+    store.advance(stream, Head(1, b"{}", written=True), expected=0)
+    lines = worst(list(examine_stores(store, loaded.audit_log(), int(world.now))))
+    assert any("record 1 is not the one" in line for line in lines)
+    assert any("is unusable" in line for line in lines)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "dynamodb"])
+def test_the_drill_is_denied_everywhere_and_leaves_the_log_provable(
+    backend: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    world = World(tmp_path, now=time.time())
+    if backend == "dynamodb":
+        aws: Aws = request.getfixturevalue("aws")
+        options = f"region={aws.region}&endpoint={aws.endpoint}"
+        world.replay, world.audit = f"dynamodb://{aws.table()}?{options}", f"s3://{aws.bucket()}/x?{options}"
+    loaded = world.loaded()
+    replay, audit = loaded.replay_store(), loaded.audit_log()
+    assert world.gate().check([world.token()], world.deployment()).allowed
+    findings = list(drill(loaded.policy, replay, audit, time.time))
+    assert [(finding.severity, finding.subject) for finding in findings] == [
+        ("ok", f"drill: {name}") for name in ("forged", "expired", "replayed", "wrong-commit")
+    ]
+    for later in (0, 61, 10 * DAY):
+        events = list(prove(audit, replay, [loaded.policy], int(time.time()) + later))
+        faults = [event for event in events if isinstance(event, Fault) and "drill" in str(event.stream)]
+        assert faults == []
+
+
+class Forgetful(MemoryStore):
+    """A store that lets every approval be used again."""
+
+    def consume(self, uses: Any) -> None:
+        """Remember it under another name."""
+        super().consume([use._replace(jti=f"{use.jti[:-8]}{time.monotonic_ns() % 10**8:08}") for use in uses])
+
+
+def test_the_drill_finds_a_store_that_forgets(world: World) -> None:
+    findings = {f.subject: f for f in drill(world.loaded().policy, Forgetful(), world.loaded().audit_log(), time.time)}
+    assert findings["drill: replayed"].severity == "error"
+    assert "allow (allowed); replay.used was expected" in findings["drill: replayed"].message
+
+
+def test_the_command(world: World) -> None:
+    world.path.write_text(world.text)
+    done = gate(world.folder, "doctor", "--prove", "--signer", "file:key.pem", "--json")
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["healthy"]) == (0, True), done.stdout
+    assert [finding["subject"] for finding in report["findings"]][-5:] == [
+        "signer", "drill: forged", "drill: expired", "drill: replayed", "drill: wrong-commit",
+    ]  # fmt: skip
+    about = ["--repository", "acme/shop", "--sha", SHA, "--environment", "production"]
+    assert gate(world.folder, "verify", *about, "--approval", world.token()).returncode == 0
+    (world.folder / "audit").rename(world.folder / "gone")
+    (world.folder / "audit").write_text("in the way")
+    assert gate(world.folder, "doctor", "--prove").returncode == 1
