@@ -1,5 +1,6 @@
 """The replay store: where a JTI is consumed, once, and where the head of each audit stream is anchored."""
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -80,7 +81,10 @@ _BACKENDS = {
     "memory": "gate.replay.memory",
     "sqlite": "gate.replay.sqlite",
     "dynamodb": "gate.replay.dynamodb",
+    "redis": "gate.replay.redis",
+    "rediss": "gate.replay.redis",
 }
+_PASSWORD = re.compile(r"rediss?:[^@]*:[^@]*@|rediss?:.*[?&]pass(word)?=", re.IGNORECASE)
 
 
 def open_replay_store(uri: str, base: Path | None) -> ReplayStore:
@@ -91,6 +95,11 @@ def open_replay_store(uri: str, base: Path | None) -> ReplayStore:
     Raises:
         UsageError: an unknown scheme, or a URI that the backend does not take.
     """
+    if _PASSWORD.match(uri):  # before any message can repeat it
+        raise UsageError(
+            "a password never stands in a URI, where logs and process lists show it",
+            hint="Write redis://USER@HOST?password_file=/path, and chmod 600 that file.",
+        )
     parsed = parse_uri(uri)
     if parsed.scheme not in _BACKENDS:
         raise UsageError(

@@ -1,0 +1,54 @@
+"""What a Redis server says of itself, and what of that would let it forget a use."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+Info = Mapping[str, str]
+
+
+class Hazard(NamedTuple):
+    """Why a server must not be relied on, and the fix. Some accept one that `forgets`; a replica is never right."""
+
+    message: str
+    fix: str
+    forgets: bool = True
+
+
+def parse_info(answer: bytes) -> Info:
+    """The fields of an answer to INFO, which every version and every managed service knows.
+
+    Raises:
+        ValueError: it is none.
+    """
+    lines = answer.decode("utf-8", "replace").splitlines()
+    fields = dict(line.split(":", 1) for line in lines if line and not line.startswith("#"))
+    if "role" not in fields:
+        raise ValueError
+    return fields
+
+
+def hazards(info: Info) -> Iterator[Hazard]:
+    """What blocks before the first use. CONFIG is not asked: managed services refuse it."""
+    if info["role"] != "master":
+        if info.get("cluster_enabled") == "1":
+            return  # it only says which server to ask
+        yield Hazard(
+            "is a replica, which may not yet know what was used", "Name the primary server in its URI.", forgets=False
+        )
+    if info.get("aof_enabled") != "1":
+        yield Hazard(
+            "would forget used approvals when it restarts: its append-only file is off",
+            "Set appendonly yes (docs/operations.md).",
+        )
+    if info.get("maxmemory") != "0" and info.get("maxmemory_policy") != "noeviction":
+        yield Hazard(
+            "forgets used approvals when its memory is full: it evicts keys",
+            "Set maxmemory-policy noeviction (docs/operations.md).",
+        )
+
+
+def confirms_disk(info: Info) -> bool:
+    """Whether the server can say that a write is on its disk: WAITAOF, from Redis 7.2 on."""
+    version = re.match(r"(\d+)\.(\d+)", info.get("redis_version", ""))
+    return version is not None and tuple(map(int, version.groups())) >= (7, 2) and info.get("aof_enabled") == "1"
