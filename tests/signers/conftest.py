@@ -1,0 +1,88 @@
+"""Every scheme of signers with keys of every algorithm, so that one contract is tested over all."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from gate.keys import Algorithm
+from gate.signers import create_key
+from tests.parts import Aws, need
+from tests.signers.places import Hsm, KmsKeys, Place
+
+_MODULES = [
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib64/pkcs11/libsofthsm2.so",
+    "/opt/homebrew/lib/softhsm/libsofthsm2.so",
+    "/usr/local/lib/softhsm/libsofthsm2.so",
+]
+
+
+@pytest.fixture(scope="session")
+def hsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hsm]:
+    """A SoftHSM of this process, with the tokens `gate`, `moody` and, twice, `twin`."""
+    module = next((Path(path) for path in _MODULES if Path(path).exists()), None)
+    need(find_spec("pkcs11") is not None, "python-pkcs11 (pip install python-pkcs11)")
+    need(module is not None and shutil.which("softhsm2-util") is not None, "SoftHSM (apt install softhsm2)")
+    assert module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("GATE_PKCS11_PIN", raising=False)
+        server = Hsm(module, tmp_path_factory.mktemp("softhsm"))
+        patch.setenv("SOFTHSM2_CONF", str(server.configuration))
+        for token in ("gate", "moody", "twin", "twin"):
+            command = ["softhsm2-util", "--init-token", "--free", "--label", token, "--so-pin", "securityofficer"]
+            subprocess.run([*command, "--pin", server.pin], env=dict(os.environ), check=True, capture_output=True)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kms(aws: Aws) -> KmsKeys:
+    """A KMS to make keys in."""
+    return KmsKeys(aws)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pauses between the SDK's tries."""
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+
+
+Maker = Callable[[Algorithm], Place]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Maker:
+    def make(alg: Algorithm) -> Place:
+        create_key("file:key.pem", tmp_path, alg)
+        return Place("file:key.pem", tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def awskms(kms: KmsKeys) -> Maker:
+    return lambda alg: Place(kms.uri(kms.new(alg)["KeyId"]))
+
+
+@pytest.fixture
+def pkcs11(hsm: Hsm) -> Maker:
+    def make(alg: Algorithm) -> Place:
+        place = hsm.place()
+        create_key(place.uri, None, alg, place.pin)
+        return place
+
+    return make
+
+
+@pytest.fixture(params=[(scheme, alg) for scheme in ("file", "awskms", "pkcs11") for alg in ("Ed25519", "ES256")],
+                ids="-".join)  # fmt: skip
+def place(request: pytest.FixtureRequest) -> Place:
+    """A key of each algorithm, where each scheme keeps it."""
+    scheme, alg = request.param
+    make: Maker = request.getfixturevalue(scheme)
+    made = make(alg)
+    return made._replace(alg=alg)
