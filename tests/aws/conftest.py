@@ -1,0 +1,25 @@
+"""An account that knows GitHub already, since the stand-in's CloudFormation can't make an identity provider."""
+
+import pytest
+
+from tests.aws.stack import Deployed
+from tests.parts import Aws
+
+ACCOUNT = "111122223333"  # the stand-in takes an access key of twelve digits for an account
+
+
+@pytest.fixture
+def account(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCOUNT)
+    return aws
+
+
+@pytest.fixture
+def stack(account: Aws) -> Deployed:
+    """One that is not deployed yet, in an account that has the provider."""
+    iam = account.client("iam")
+    if not iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]:
+        iam.create_open_id_connect_provider(
+            Url="https://token.actions.githubusercontent.com", ClientIDList=["sts.amazonaws.com"]
+        )
+    return Deployed.fresh(account)
