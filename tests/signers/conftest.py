@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from gate.keys import Algorithm
 from gate.signers import create_key
 from tests.parts import Aws, need
+from tests.signers.gcp import running_kms
 from tests.signers.places import Hsm, KmsKeys, Place
 
 _MODULES = [
@@ -78,7 +80,16 @@ def pkcs11(hsm: Hsm) -> Maker:
     return make
 
 
-@pytest.fixture(params=[(scheme, alg) for scheme in ("file", "awskms", "pkcs11") for alg in ("Ed25519", "ES256")],
+@pytest.fixture
+def gcpkms() -> Iterator[Maker]:
+    with ExitStack() as servers:
+        yield lambda alg: Place(servers.enter_context(running_kms(alg)).uri)
+
+
+_SCHEMES = ("file", "awskms", "pkcs11", "gcpkms")
+
+
+@pytest.fixture(params=[(scheme, alg) for scheme in _SCHEMES for alg in ("Ed25519", "ES256")],
                 ids="-".join)  # fmt: skip
 def place(request: pytest.FixtureRequest) -> Place:
     """A key of each algorithm, where each scheme keeps it."""

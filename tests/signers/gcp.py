@@ -74,9 +74,10 @@ class Kms:
     def asymmetric_sign(self, request: Any, context: Any) -> Any:
         """AsymmetricSign."""
         self._begin("AsymmetricSign", request, context)
-        signed = request.digest.sha256 if self.algorithm == ALGORITHMS["ES256"] else request.data
-        received = request.digest_crc32c if request.digest.sha256 else request.data_crc32c
-        if not signed or (received is not None and received != sdk().crc32c(signed)):
+        digest = self.algorithm == ALGORITHMS["ES256"]
+        signed = request.digest.sha256 if digest else request.data
+        received = request.digest_crc32c if digest else request.data_crc32c
+        if bool(request.digest.sha256) != digest or received not in (None, sdk().crc32c(signed)):
             context.abort(sdk().grpc.StatusCode.INVALID_ARGUMENT, f"not a request for {NAME}")
         signature = self._signature(signed)
         answer = sdk().types.AsymmetricSignResponse(

@@ -294,10 +294,21 @@ def test_a_server_that_is_down_is_told_and_one_that_comes_back_is_used(capfd: py
     with running_kms("Ed25519") as kms:
         signer = open_signer(kms.uri, None)
     assert "(UNAVAILABLE)" in str(refusal(lambda: signer.sign(DATA)))
+    with ThreadPoolExecutor(1) as pool:
+        signing = pool.submit(signer.sign, DATA)
+        time.sleep(0.2)
+        assert not signing.done()
+        with running_kms("Ed25519", address=kms.address) as again:
+            assert signer.public_key.verify(signing.result(), DATA)
+            assert again.calls == ["AsymmetricSign"]
     assert capfd.readouterr() == ("", "")
-    with running_kms("Ed25519", address=kms.address) as again:
-        assert signer.public_key.verify(signer.sign(DATA), DATA)
-        assert again.calls == ["AsymmetricSign"]
+
+
+def test_no_proxy_stands_before_this_very_machine(kms: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    assert open_signer(kms.uri, None).public_key.spki == spki(kms.key)
 
 
 def test_what_answers_but_is_no_key_service(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
@@ -372,7 +383,6 @@ def account(folder: Path, token_port: int) -> Path:
         json.dumps(
             {
                 "type": "service_account",
-                "project_id": "acme-secret-id",
                 "client_email": "secret-account@acme-secret-id.example",
                 "private_key": private,
                 "token_uri": f"http://127.0.0.1:{token_port}/token",
