@@ -5,12 +5,12 @@ can guess; the summary is HTML in which outside text stands escaped inside `<cod
 or mentions; an annotation's text is escaped as the runner unescapes it.
 """
 
+import os
 import re
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from html import escape
-from pathlib import Path
 from typing import Any, TextIO
 
 from gate.errors import GateError
@@ -45,13 +45,17 @@ def _append(environ: Mapping[str, str], variable: str, text: str) -> None:
     if not environ.get(variable):
         return
     try:
-        with Path(environ[variable]).open("a", encoding="utf-8") as file:
+        with open(environ[variable], "a", encoding="utf-8", opener=_open_now) as file:
             file.write(text)
     except (OSError, ValueError):
         raise GateError(
             f"The file that {variable} names can't be written.",
             hint="The decision stands in the audit log. Check the runner's disk, and ask for a new approval.",
         ) from None
+
+
+def _open_now(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # or a FIFO would wait for somebody to read from it
 
 
 def _outputs(decision: Decision) -> str:

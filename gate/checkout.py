@@ -10,7 +10,10 @@ from gate.scope import parse_repository, parse_sha
 
 def find(start: Path) -> Path | None:
     """The top of the work tree that `start` lies in, None outside of every one."""
-    folder = start.resolve()
+    try:
+        folder = start.resolve()
+    except RuntimeError:  # links in a circle, before Python 3.13
+        return None
     return next((top for top in (folder, *folder.parents) if (top / ".git").exists()), None)
 
 

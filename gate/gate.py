@@ -64,7 +64,7 @@ class Gate:
         Raises:
             PolicyError: the policy can't be read, does not compile, or is not the one with that SHA-256.
         """
-        loaded = load_policy(location, pin=policy_sha256, checkout=checkout)
+        loaded = load_policy(location, pin=policy_sha256, untrusted=[checkout] if checkout else [])
         return cls(loaded.policy, loaded.replay_store(), loaded.audit_log(), history=history, checkout=checkout)
 
     def check(self, tokens: Sequence[str], deployment: Deployment) -> Decision:

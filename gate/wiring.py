@@ -1,10 +1,12 @@
 """From a policy's location to its parts: the one place that chooses backends, each opened when it is first needed."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gate.errors import AuditUnavailable, PolicyError, ReplayUnavailable, UsageError
+from gate.files import read_regular
 from gate.policy import Policy
 from gate.policyfile import check_pin, compile_policy
 from gate.strictyaml import MAX_BYTES
@@ -51,32 +53,49 @@ class LoadedPolicy(NamedTuple):
 
 
 def load_policy(
-    location: str, *, pin: str = "", checkout: Path | None = None, unsafe_from_checkout: bool = False
+    location: str, *, pin: str = "", untrusted: Sequence[Path] = (), unsafe_from_checkout: bool = False
 ) -> LoadedPolicy:
     """Read and compile the policy at `location`, a path or `s3://BUCKET/KEY?region=R`.
 
-    `pin` is the SHA-256 (hex) that its bytes must have. A policy inside `checkout`, the tree under deployment, could
-    have been changed by the very commit that it judges: it needs its pin, or `unsafe_from_checkout`.
+    `pin` is the SHA-256 (hex) that its bytes must have. `untrusted` are the folders that the commit under deployment
+    decides on: a policy inside could have been changed by the very commit that it judges, so it needs its pin; a replay
+    store or an audit log inside starts anew with each clean checkout. `unsafe_from_checkout` accepts both.
 
     Raises:
-        PolicyError: it can't be read, is not the pinned one, lies in the checkout, or does not compile.
+        PolicyError: it can't be read, is not the pinned one, lies in such a folder, or does not compile.
     """
     data, path = _read(location)
+    folders = [] if unsafe_from_checkout else untrusted
     if pin:
         check_pin(data, pin)
-    elif path and checkout and not unsafe_from_checkout and _is_below(location, checkout.resolve()):
+    elif path and any(_is_below(Path(location), folder) for folder in folders):
         raise PolicyError(
             "The policy lies inside the checkout, where the commit that it judges can change it.",
             expected="a policy outside the checkout, or its --policy-sha256",
             actual=printable(location),
             hint="Keep it elsewhere, or review it and pin it: --policy-sha256 with the output of sha256sum.",
         )
-    return LoadedPolicy(compile_policy(data), path.parent if path else None)
+    loaded = LoadedPolicy(compile_policy(data), path.parent if path else None)
+    for folder in folders:
+        _check_state(loaded, folder)
+    return loaded
 
 
-def _is_below(location: str, folder: Path) -> bool:
-    """True if whoever can write to `folder` decides what is read at `location`, be it only by a link."""
-    path = Path(location).absolute()
+def _check_state(loaded: LoadedPolicy, folder: Path) -> None:
+    for field, text in (("replay", loaded.policy.replay), ("audit", loaded.policy.audit)):
+        uri = parse_uri(text)
+        if uri.scheme in ("sqlite", "file") and _is_below(uri.path(loaded.base), folder):
+            raise PolicyError(
+                f"The policy's {field} lies inside the checkout, and is lost or replaced with it.",
+                expected="a place that no commit and no clean-up reaches",
+                actual=printable(text),
+                hint=f"Write {uri.scheme}:///absolute/path, outside of the checkout.",
+            )
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    """True if whoever can write to `folder` decides what is found at `path`, be it only by a link."""
+    path, folder = path.absolute(), folder.resolve()
     spellings = (Path(os.path.normpath(path)), path.parent.resolve() / path.name, path.resolve())
     return any(spelling.is_relative_to(folder) for spelling in spellings)
 
@@ -108,10 +127,9 @@ def _read(location: str) -> tuple[bytes, Path | None]:
         return _read_s3(location), None
     try:
         path = Path(location).resolve()
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1), path
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "not a path"
+        return read_regular(path, MAX_BYTES + 1), path
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+        why = getattr(error, "strerror", None) or "not a path to a file"
         raise PolicyError(
             f"The policy {printable(location)} can't be read ({why}).",
             hint="`gate init` writes one; --policy or GATE_POLICY says where it is.",

@@ -70,16 +70,17 @@ def test_init_without_arguments_works(tmp_path: Path) -> None:
 
 
 def test_init_leaves_nothing_behind_where_it_fails(tmp_path: Path) -> None:
-    done = gate(tmp_path, "init", "--approver", 'not "an approver')
-    assert done.returncode == 2
+    for approver in ('not "an approver', 'a@b", "mallory@evil', "a*@b"):
+        done = gate(tmp_path, "init", "--approver", approver)
+        assert done.returncode == 2
     assert not (tmp_path / "gate.yaml").exists()
     assert gate(tmp_path, "init", "--approver", WHO).returncode == 0
 
 
-def test_init_in_a_checkout_says_how_to_pin(tmp_path: Path) -> None:
+def test_init_in_a_checkout_warns(tmp_path: Path) -> None:
     commit(tmp_path, "one", WHO)
     done = gate(tmp_path, "init", "--approver", WHO)
-    assert hashlib.sha256((tmp_path / "gate.yaml").read_bytes()).hexdigest() in done.stdout
+    assert "note: this is a checkout" in done.stdout
     assert git(tmp_path, "status", "--porcelain") == "?? gate.yaml"
 
 
@@ -163,9 +164,73 @@ def test_a_policy_in_the_checkout_needs_its_pin(tmp_path: Path) -> None:
     wrong = gate(tmp_path, "verify", *about, "--json", "--approval", token, "--policy-sha256", "0" * 64)
     assert (wrong.returncode, json.loads(wrong.stdout)["reason"]) == (2, "policy.invalid")
     pin = hashlib.sha256((tmp_path / "gate.yaml").read_bytes()).hexdigest()
-    assert gate(tmp_path, "verify", *about, "--approval", token, "--policy-sha256", pin).returncode == 0
-    again = gate(tmp_path, "approve", *about, "--approver", WHO).stdout.strip()
-    assert gate(tmp_path, "verify", *about, "--approval", again, "--unsafe-policy-from-checkout").returncode == 0
+    state = gate(tmp_path, "verify", *about, "--json", "--approval", token, "--policy-sha256", pin)
+    assert "replay lies inside the checkout" in json.loads(state.stdout)["message"]
+    assert gate(tmp_path, "verify", *about, "--approval", token, "--unsafe-policy-from-checkout").returncode == 0
+
+
+def test_a_pinned_policy_in_the_checkout_whose_state_is_elsewhere(tmp_path: Path) -> None:
+    sha = commit(tmp_path / "clone", "one", WHO)
+    assert gate(tmp_path / "clone", "init", "--approver", WHO).returncode == 0
+    path = tmp_path / "clone/gate.yaml"
+    path.write_text(path.read_text().replace(":.gate/", f"://{tmp_path}/state/"))
+    about = ["--repository", "acme/shop", "--sha", sha, "--environment", "production"]
+    token = gate(tmp_path / "clone", "approve", *about, "--approver", WHO).stdout.strip()
+    pin = hashlib.sha256(path.read_bytes()).hexdigest()
+    verify = ["verify", *about, "--approval", token, "--policy-sha256"]
+    assert gate(tmp_path / "clone", *verify, "0" * 64).returncode == 2
+    assert gate(tmp_path / "clone", *verify, pin).returncode == 0
+
+
+def test_a_workspace_around_the_checkout_is_no_way_past_it(tmp_path: Path) -> None:
+    """A CI may clone into a folder of its workspace: what lies there is as little to be trusted."""
+    sha = commit(tmp_path / "work/app", "one", WHO)
+    assert gate(tmp_path / "work/app", "init", "--approver", WHO).returncode == 0
+    ci = {
+        "GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": "push", "GITHUB_REPOSITORY": "acme/shop", "GITHUB_SHA": sha,
+        "GITHUB_WORKSPACE": str(tmp_path / "work"),
+    }  # fmt: skip
+    verify = ["verify", "--from-ci", "--environment", "production", "--policy", "app/gate.yaml", "--json"]
+    unsaid = json.loads(gate(tmp_path / "work", *verify, env=ci).stdout)
+    assert (unsaid["reason"], "--checkout" in unsaid["hint"]) == ("usage.invalid", True)
+    said = json.loads(gate(tmp_path / "work", *verify, "--checkout", "app", env=ci).stdout)
+    assert said["reason"] == "policy.invalid"
+    (tmp_path / "work/app/.git").rename(tmp_path / "git")
+    exported = json.loads(gate(tmp_path / "work", *verify, env=ci).stdout)
+    assert (exported["reason"], "inside the checkout" in exported["message"]) == ("policy.invalid", True)
+
+
+def test_odd_files_neither_hang_nor_crash(home: Path) -> None:
+    os.mkfifo(home / "fifo")
+    (home / "circle").symlink_to("circle")
+    for policy in ("fifo", "circle", "/dev/zero"):
+        done = gate(home, "verify", *ABOUT, "--json", "--policy", policy)
+        assert json.loads(done.stdout)["reason"] == "policy.invalid", policy
+    done = gate(home, "verify", *ABOUT, "--json", "--checkout", "circle")
+    assert json.loads(done.stdout)["reason"] == "usage.invalid"
+    assert gate(home, "audit", "report", "--output", "").returncode == 2
+    assert gate(home, "audit", "report", "--output", "r.html", "--csv", "r.html").returncode == 2
+
+
+def test_what_click_refuses_is_shown_safely(home: Path) -> None:
+    token = approve(home)
+    done = gate(home, "verify", token)
+    assert (done.returncode, token[:20] in done.stderr, "(a token)" in done.stderr) == (2, False, True)
+    odd = gate(home, "verify", "\x1b[31mX\n::error::injected")
+    assert (odd.returncode, "\n::error::" in odd.stderr, "\x1b" in odd.stderr) == (2, False, False)
+
+
+def test_shell_completion_is_no_way_to_exit_with_zero(home: Path) -> None:
+    for instruction in ("bash_source", "bash_complete"):
+        script = "import sys; from gate.cli import main; sys.argv = ['gate', 'verify']; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=home,
+            env={"PATH": os.environ["PATH"], "_GATE_COMPLETE": instruction},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 2
 
 
 def test_a_link_in_the_checkout_is_in_the_checkout(tmp_path: Path) -> None:
@@ -187,8 +252,10 @@ def test_a_link_in_the_checkout_is_in_the_checkout(tmp_path: Path) -> None:
 def test_an_empty_pin_is_no_pin(home: Path) -> None:
     done = gate(home, "verify", *ABOUT, "--json", "--policy-sha256", "")
     assert json.loads(done.stdout)["reason"] == "usage.invalid"
-    unset = gate(home, "verify", *ABOUT, "--json", env={"GATE_POLICY_SHA256": ""})  # as the Action does
-    assert json.loads(unset.stdout)["reason"] == "token.missing"
+    unset = gate(home, "verify", *ABOUT, "--json", env={"GATE_POLICY_SHA256": ""})
+    assert json.loads(unset.stdout)["reason"] == "usage.invalid"
+    none = gate(home, "verify", *ABOUT, "--json", env={"GATE_POLICY_SHA256": "none"})  # as the Action does
+    assert json.loads(none.stdout)["reason"] == "token.missing"
 
 
 @pytest.mark.parametrize(

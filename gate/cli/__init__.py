@@ -3,6 +3,7 @@
 import atexit
 import gc
 import os
+import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from gate import __version__
-from gate.errors import GateError, exit_code
+from gate.errors import GateError, UsageError, exit_code
 from gate.text import printable
 
 _COMMANDS = {
@@ -23,8 +24,11 @@ _COMMANDS = {
     "verify": "gate.cli.verify:verify",
     "audit": "gate.cli.audit:audit",
     "doctor": "gate.cli.doctor:doctor",
+    "aws": "gate.cli.aws:aws",
     "demo": "gate.cli.demo:demo",
 }
+
+_TOKEN = re.compile(r"[\w-]{10,}\.[\w-]{10,}(?:\.[\w-]*)?")  # never to be repeated, wherever it was put
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -78,22 +82,20 @@ def main() -> None:
     """Run the command line. Every error ends here: explained on stderr, as an exit code, without a traceback."""
     gc.set_threshold(100_000)  # hundreds of modules are no garbage, and most commands end before there is any
     atexit.register(gc.freeze)  # nor is what is left at the end, through which Python would look once more
+    os.environ.pop("_GATE_COMPLETE", None)  # click would print a completion script, and exit with 0
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:
-        error.show()
+        complain(UsageError(_TOKEN.sub("(a token)", error.format_message()), hint="Run it with --help."))
         sys.exit(2)
     except GateError as error:
         complain(error)
         sys.exit(exit_code(error.reason))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
-        sys.exit(3)
     except Exception as error:  # noqa: BLE001 (a bug blocks, and says that it is one)
         complain(GateError(f"a bug of its own ({type(error).__name__})", hint="Please report it, with what you ran."))
         sys.exit(exit_code("internal.error"))

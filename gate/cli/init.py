@@ -2,7 +2,6 @@
 
 import base64
 import getpass
-import hashlib
 import subprocess
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from gate.errors import UsageError
 from gate.keys import ALGORITHMS, Algorithm
 from gate.policyfile import compile_policy
 from gate.signers import Signer, create_key
+from gate.tokens import is_approver
 
 STATE = ".gate"
 KEY = f"{STATE}/key.pem"
@@ -54,8 +54,8 @@ def init(directory: Path, approver: str, repositories: str, alg: Algorithm) -> N
     click.echo(f"wrote {policy}")
     click.echo(f"wrote {directory / KEY}  (whoever deploys must not be able to read it)")
     if find(directory):
-        click.echo("note: this is a checkout, and whoever commits here could change the policy. Move both out of it,")
-        click.echo(f"      or pin the policy: --policy-sha256 {hashlib.sha256(policy.read_bytes()).hexdigest()}")
+        click.echo("note: this is a checkout. Whoever commits here could change the policy, and a clean checkout loses")
+        click.echo("      what was used, so `gate verify` refuses both here: gate init ~/deploy-gate")
     where = "" if directory == Path() else f" --policy {policy}"
     click.echo(f"next: gate approve{where} --environment production --approver {approver}")
 
@@ -71,6 +71,8 @@ def write_starter(directory: Path, approver: str, repositories: str = "*/*", alg
     policy = directory / "gate.yaml"
     if policy.exists():
         raise UsageError(f"{policy}: is there already, and is left as it is.", hint="Name another directory.")
+    if not is_approver(approver):
+        raise UsageError("The approver is not an e-mail address or a login in plain ASCII.", actual=ascii(approver))
     signer = create_key(f"file:{KEY}", directory, alg)
     text = _POLICY.format(alg=alg, public_key=_base64(signer), approver=approver, repositories=repositories)
     try:

@@ -1,6 +1,7 @@
 """`gate keys`: make a key, show what the policy needs of it, rotate and revoke."""
 
 import base64
+import secrets
 import shutil
 import time
 from pathlib import Path
@@ -112,9 +113,11 @@ def _only_trusted(text: str, now: int) -> str:
 
 def _replace(path: Path, text: str) -> None:
     """Write the policy whole or not at all, with the mode it had."""
-    new = path.with_name(f".{path.name}.new")
+    path = path.resolve()
+    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        new.write_text(text, "utf-8")
+        with new.open("x", encoding="utf-8") as file:
+            file.write(text)
         shutil.copymode(path, new)
         new.replace(path)
     except OSError as error:

@@ -55,7 +55,7 @@ class _Options(NamedTuple):
 @click.option("--repository-id", default="", help="The forge's immutable id of the repository.")
 @click.option("--request-id", default="", help="The deploy-bot request that the approval answers.")
 @policy_option
-@click.option("--policy-sha256", envvar="GATE_POLICY_SHA256", help="The SHA-256 that the policy must have.")
+@click.option("--policy-sha256", envvar="GATE_POLICY_SHA256", help="The SHA-256 that the policy must have, or none.")
 @click.option(
     "--unsafe-policy-from-checkout",
     is_flag=True,
@@ -103,8 +103,6 @@ def _decide(options: _Options) -> Decision:
 def _check(options: _Options) -> Decision:
     if not options.environment:
         raise UsageError("Which environment?", hint="Add --environment, or set GATE_ENVIRONMENT.")
-    if options.policy_sha256 == "":  # from the command line: an empty variable counts as none
-        raise UsageError("--policy-sha256 is empty.", hint="Is the variable that it comes from set?")
     run = (detect(os.environ) if options.from_ci else None) or CiRun(ci="")
     checkout = _checkout(options, run)
     deployment = Deployment(
@@ -118,8 +116,8 @@ def _check(options: _Options) -> Decision:
     )
     loaded = load_policy(
         options.policy,
-        pin=options.policy_sha256 or "",
-        checkout=checkout,
+        pin=_pin(options),
+        untrusted=[folder for folder in (checkout, run.workspace and Path(run.workspace)) if folder],
         unsafe_from_checkout=options.unsafe_policy_from_checkout,
     )
     history = open_history(
@@ -129,6 +127,16 @@ def _check(options: _Options) -> Decision:
     return gate.check(_tokens(options.approval), deployment)
 
 
+def _pin(options: _Options) -> str:
+    """The digest that the policy must have. Empty is what an unset variable looks like, and pins nothing silently."""
+    pin = os.environ.get("GATE_POLICY_SHA256") if options.policy_sha256 is None else options.policy_sha256
+    if pin == "":
+        raise UsageError(
+            "The policy's SHA-256 is empty.", hint="Is the variable that it comes from set? For no pin write none."
+        )
+    return "" if pin in (None, "none") else pin
+
+
 def _checkout(options: _Options, run: CiRun) -> Path | None:
     """The checkout that was named, or the one around the CI's workspace or the current folder, if any."""
     if options.checkout:
@@ -136,7 +144,13 @@ def _checkout(options: _Options, run: CiRun) -> Path | None:
         if not found:
             raise UsageError(f"{options.checkout}: is no checkout.", hint="Name the folder that git cloned into.")
         return found
-    return find(Path(run.workspace or Path.cwd()))
+    workspace = Path(run.workspace or Path.cwd())
+    found = find(workspace)
+    if not found and run.workspace and [*workspace.glob("*/.git"), *workspace.glob("*/*/.git")]:
+        raise UsageError(
+            "The CI's workspace holds a checkout, but is none.", hint="Say which folder it is: --checkout."
+        )
+    return found
 
 
 def _sha(run: CiRun, checkout: Path | None, options: _Options) -> str:

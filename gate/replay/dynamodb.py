@@ -127,7 +127,7 @@ def open_store(uri: Uri, base: Path | None) -> DynamoStore:  # noqa: ARG001 (eve
     table, path = uri.location("table")
     if path or not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", table):
         raise UsageError(
-            f"{uri.text}: is not a table's name", hint="It has 3 to 255 of A-Z a-z 0-9 _ . - (not an ARN, no path)."
+            "dynamodb: the URI names no table", hint="It has 3 to 255 of A-Z a-z 0-9 _ . - (not an ARN, no path)."
         )
     aws.check_options(uri)
     return DynamoStore(Table(table, uri.query), in_clear=aws.speaks_in_clear(uri.query))

@@ -60,6 +60,8 @@ def report(
     Example:
       gate audit report --since 2026-11-01 --environment production --output november.html --csv november.csv
     """
+    if table_path and table_path.absolute() == output.absolute():
+        raise UsageError("The page and the CSV can't be one file.", hint="Name another one: --csv.")
     selection = Selection(
         _seconds(since),
         None if until is None else _seconds(until, DAY),
@@ -105,6 +107,8 @@ def _replacing(path: Path, encoding: str) -> Iterator[IO[str]]:
     Raises:
         UsageError: it can't be written.
     """
+    if not path.name:
+        raise UsageError("A file needs a name.", hint="See --output and --csv.")
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         try:
