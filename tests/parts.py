@@ -88,7 +88,7 @@ def running_aws(folder: Path, seconds: float = 60) -> Iterator[Aws]:
         "PATH": os.environ["PATH"],
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
-        "SERVICES": "dynamodb,s3,kms,sts",
+        "SERVICES": "cloudformation,dynamodb,iam,kms,s3,sts",
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
         "LOG_LEVEL": "WARNING",

@@ -1,11 +1,19 @@
 """An account that knows GitHub already, since the stand-in's CloudFormation can't make an identity provider."""
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from gate.cli import main
+from tests.audit.command import Done
 from tests.aws.stack import Deployed
 from tests.parts import Aws
 
 ACCOUNT = "111122223333"  # the stand-in takes an access key of twelve digits for an account
+
+Run = Callable[..., Done]
 
 
 @pytest.fixture
@@ -23,3 +31,17 @@ def stack(account: Aws) -> Deployed:
             Url="https://token.actions.githubusercontent.com", ClientIDList=["sts.amazonaws.com"]
         )
     return Deployed.fresh(account)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `gate` in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["gate", *args])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return Done(int(stop.value.code or 0), *capsys.readouterr())
+
+    return run
