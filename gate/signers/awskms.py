@@ -136,7 +136,10 @@ def open_key(uri: Uri, base: Path | None, pin: Pin | None) -> KmsSigner:  # noqa
     aws.check_options(uri._replace(text="awskms:///…"))  # the URI may hold an ARN, and so an account id
     region = re.match(r"arn:[^:]+:kms:([^:]+):", name)
     if region and region[1] != uri.query["region"]:
-        raise UsageError(f"{what} lies in {region[1]}, says its ARN, and its URI says ?region={uri.query['region']}")
+        raise UsageError(
+            f"{what} lies in {region[1]}, says its ARN, and its URI says ?region={uri.query['region']}",
+            hint=f"Write ?region={region[1]}, or name the key that you mean.",
+        )
     try:
         client = aws.client("kms", uri.query)
     except Exception as error:  # noqa: BLE001 (whatever the SDK raises is no signer)

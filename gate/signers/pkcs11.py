@@ -2,7 +2,7 @@
 
 ES256 takes the mechanism CKM_ECDSA over a SHA-256 that is made here, which every module has; Ed25519 takes CKM_EDDSA.
 The token's user PIN comes from the file that `pin-source` names, or from the face; it is asked for at each login and
-kept nowhere. docs/keys.md, "PKCS11" says how to set a token up.
+kept nowhere. docs/keys.md says how to set a token up.
 """
 
 from hashlib import sha256

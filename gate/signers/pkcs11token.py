@@ -29,6 +29,7 @@ _TROUBLES = {
     "SessionCount": ("has no session to spare", "End what else uses it, or raise its limit."),
     "MechanismInvalid": ("can't do what this key needs", "Use an ES256 key: gate keys new … --alg ES256"),
     "TokenWriteProtected": ("can't be written to", "Make the key with the token's own tool."),
+    "TemplateInconsistent": ("makes no such keys", "Make the key with the token's own tool (docs/keys.md)."),
     "SessionReadOnly": ("can't be written to", "Make the key with the token's own tool."),
     "UserNotLoggedIn": ("wants another login than its user's", "Check which user the PIN belongs to."),
 }
