@@ -15,7 +15,8 @@ ANSWER_SECONDS = 5.0  # per call, connecting included
 _SERVER = "cloudkms.googleapis.com:443"
 _SCOPE = "https://www.googleapis.com/auth/cloudkms"
 _ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):([1-9][0-9]{0,4})")
-_OPTIONS = [("grpc.initial_reconnect_backoff_ms", 500)]  # less than signers wait before they ask again
+# A host that was down is tried again sooner than signers ask again.
+_OPTIONS = [("grpc.initial_reconnect_backoff_ms", 500), ("grpc.max_reconnect_backoff_ms", 500)]
 _LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 
 

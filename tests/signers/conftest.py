@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gate.keys import Algorithm
+from gate.keys import ALGORITHMS, Algorithm
 from gate.signers import create_key
 from tests.parts import Aws, need
-from tests.signers.gcp import running_kms
+from tests.signers.gcp import Kms, running_kms
 from tests.signers.places import Hsm, KmsKeys, Place
 
 _MODULES = [
@@ -84,6 +84,14 @@ def pkcs11(hsm: Hsm) -> Maker:
 def gcpkms() -> Iterator[Maker]:
     with ExitStack() as servers:
         yield lambda alg: Place(servers.enter_context(running_kms(alg)).uri)
+
+
+@pytest.fixture(params=ALGORITHMS)
+def gcp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kms]:
+    """A Google Cloud KMS with a key of each algorithm, and signers that do not wait long before they ask again."""
+    monkeypatch.setattr("gate.signers.gcpkms._PAUSE", 0.01)
+    with running_kms(request.param) as server:
+        yield server
 
 
 _SCHEMES = ("file", "awskms", "pkcs11", "gcpkms")

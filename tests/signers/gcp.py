@@ -7,17 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gate.errors import UsageError
-from gate.signers import gcpclient
+from gate.errors import GateError, SignerError, UsageError
+from gate.signers import gcpclient, open_signer
 from tests.core.mint import KEYS, Private
 from tests.parts import need
 
 NAME = "projects/acme-secret-id/locations/europe-west1/keyRings/deploy/cryptoKeys/gate/cryptoKeyVersions/1"
+SECRETS = ("acme-secret-id", "raw text", "127.0.0.", "dns:", "secret-account", "invalid_grant")
 ALGORITHMS = {"Ed25519": "EC_SIGN_ED25519", "ES256": "EC_SIGN_P256_SHA256"}
 
 
@@ -107,6 +109,31 @@ class Kms:
             self.times -= 1
             self.spoil(answer)
         return answer
+
+
+def refusal(act: Callable[[], object]) -> SignerError:
+    """The error of a signer that `act` ends in, once it has been seen to be fit for people."""
+    with pytest.raises(SignerError) as caught:
+        act()
+    _check_plain(caught.value)
+    assert str(caught.value).endswith(".")
+    return caught.value
+
+
+def misuse(uri: str) -> UsageError:
+    """The error of a wrong URI, once it has been seen to be fit for people."""
+    with pytest.raises(UsageError) as caught:
+        open_signer(uri, None)
+    _check_plain(caught.value)
+    return caught.value
+
+
+def _check_plain(error: GateError) -> None:
+    """It prints, says what to do next, and tells nothing of the account."""
+    assert error.hint
+    for text in (error.message, error.hint, error.expected, error.actual):
+        assert text.isprintable()
+        assert not any(secret in text for secret in SECRETS)
 
 
 @contextmanager
