@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.parts import Aws, need, running_aws
+from tests.redisserver import SAFE, RedisServer, running_redis
 
 
 @pytest.fixture(scope="session")
@@ -24,4 +25,11 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
         patch.setenv("AWS_CONFIG_FILE", str(folder / "no-config"))
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "no-credentials"))
         patch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis server as it should be, one for each xdist worker; a test takes a database of its own."""
+    with running_redis(tmp_path_factory.mktemp("redis"), *SAFE) as server:
         yield server

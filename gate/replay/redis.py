@@ -113,9 +113,11 @@ class RedisStore:
 
     def _flaws(self) -> Iterator[Flaw]:
         try:
-            flaws = list(self.server.flaws())
-            yield from flaws
-            if not any(severity == "error" for severity, _, _ in flaws):
+            sound = True
+            for flaw in self.server.flaws():
+                sound = sound and flaw[0] != "error"
+                yield flaw
+            if sound:
                 self._probe()
         except ReplayUnavailable as error:
             yield "error", error.message, error.hint

@@ -78,8 +78,9 @@ class Place(NamedTuple):
         try:
             return ssl.create_default_context(cafile=self.ca)
         except OSError as error:
+            why = "not PEM" if isinstance(error, ssl.SSLError) else error.strerror
             raise ReplayUnavailable(
-                f"The CA file of the {self.name} can't be read ({error.strerror or 'not PEM'}).",
+                f"The CA file of the {self.name} can't be read ({why}).",
                 hint="Check ca in its URI: a file of certificates in PEM.",
             ) from None
 

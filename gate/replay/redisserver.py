@@ -49,7 +49,7 @@ class Server:
         return self._try(lambda link: link.write(*command))
 
     def scan(self, prefix: str) -> Iterator[list[bytes]]:
-        """Every key that begins with `prefix`, once, in lists.
+        """Every key that begins with `prefix`, once, in lists that are not empty.
 
         Raises:
             ReplayUnavailable: as for `ask`, at any time: a cursor is worth nothing on another connection.
@@ -59,8 +59,10 @@ class Server:
         with self._link() as link:
             while True:
                 cursor, keys = self._page(link, cursor, prefix)
-                yield list(keys - seen)
-                seen |= keys
+                fresh = keys - seen  # a scan may meet a key twice
+                seen |= fresh
+                if fresh:
+                    yield list(fresh)
                 if cursor == b"0":
                     return
 
