@@ -19,6 +19,17 @@ ENDLESS = """<{action}Response><{action}Result><StackEvents><member><EventId>{co
 <StackName>gate</StackName><LogicalResourceId>JtiTable</LogicalResourceId><ResourceType>AWS::DynamoDB::Table</ResourceType>
 <ResourceStatus>CREATE_IN_PROGRESS</ResourceStatus><Timestamp>2026-11-23T00:00:00Z</Timestamp></member></StackEvents>
 </{action}Result></{action}Response>"""
+# What each question finds in it is an answer of its own: a stack, or a change set, or an event.
+MIXED = """<{{action}}Response><{{action}}Result><Stacks><member><StackName>gate</StackName>
+<StackStatus>{stack}</StackStatus><CreationTime>2026-11-23T00:00:00Z</CreationTime><Parameters>{parameters}</Parameters></member></Stacks>
+<Status>FAILED</Status><StatusReason>no arn:aws:iam::111122223333:role/x</StatusReason><StackEvents><member>
+<EventId>{{count}}</EventId><StackId>s</StackId><StackName>gate</StackName><LogicalResourceId>gate</LogicalResourceId>
+<ResourceType>AWS::CloudFormation::Stack</ResourceType><ResourceStatus>ROLLBACK_COMPLETE</ResourceStatus>
+<Timestamp>2026-11-23T00:00:00Z</Timestamp></member></StackEvents></{{action}}Result></{{action}}Response>"""
+PARAMETERS = "".join(
+    f"<member><ParameterKey>GitHub{name}</ParameterKey><ParameterValue>x</ParameterValue></member>"
+    for name in ("Repositories", "RepositoryIds", "Environments")
+)
 LONG = (
     "User: arn:aws:sts::111122223333:assumed-role/ops/eve is not authorized to perform: dynamodb:CreateTable on "
     "resource: arn:aws:dynamodb:eu-west-1:111122223333:table/x because no policy allows it (Service: X, Request ID: 01)"
@@ -67,6 +78,38 @@ def test_no_permission_is_told_without_arn_and_with_a_way_on() -> None:
             assert "AWS denies access" in raised.value.message
             assert "docs/aws.md" in raised.value.hint
             assert "arn:" not in f"{raised.value.message}{raised.value.actual}{raised.value.hint}"
+
+
+def test_a_list_of_providers_that_may_not_be_seen_is_told() -> None:
+    error = "<Error><Code>ValidationError</Code><Message>gate does not exist</Message></Error>"
+    with cloud(400, f"<ErrorResponse>{error}</ErrorResponse>") as stack:
+        given = dict.fromkeys(("GitHubRepositories", "GitHubRepositoryIds", "GitHubEnvironments"), "x")
+        with pytest.raises(UsageError, match="does not take what the list of identity providers"):
+            stack.plan(given)
+        with pytest.raises(UsageError, match="does not exist in this region"):
+            stack.outputs()
+
+
+def test_what_aws_does_not_take_is_told_in_its_words_without_arns() -> None:
+    with cloud(400, DENIED.replace("AccessDenied", "ValidationError")) as stack, pytest.raises(UsageError) as raised:
+        stack.plan({})
+    assert raised.value.message == "AWS does not take what the stack gate is to be."
+    assert raised.value.actual == "User:\\n… is not authorized"
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [("UPDATE_IN_PROGRESS", "being changed right now"), ("CREATE_COMPLETE", "can't be planned: no …")],
+)
+def test_a_stack_that_can_not_be_planned_says_why(status: str, says: str) -> None:
+    with cloud(200, MIXED.format(stack=status, parameters=PARAMETERS)) as stack, pytest.raises(UsageError, match=says):
+        stack.plan({})
+
+
+def test_a_bad_end_without_a_reason_is_a_failure_too() -> None:
+    says = "The stack gate ended as ROLLBACK_COMPLETE"
+    with cloud(200, MIXED.format(stack="", parameters="")) as stack, pytest.raises(UsageError, match=says):
+        list(stack.carry_out(Plan("p", creates=True, steps=())))
 
 
 def test_a_plan_that_can_not_be_forgotten_does_no_harm() -> None:
