@@ -1,6 +1,5 @@
 """How Google Cloud KMS is called, and how what goes wrong there is told to people."""
 
-import logging
 import os
 import re
 import warnings
@@ -38,7 +37,6 @@ class _Sdk(NamedTuple):
 @cache
 def _sdk() -> _Sdk:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # the one way to keep its C library from writing to stderr
-    logging.getLogger("google").addHandler(logging.NullHandler())
     try:
         with warnings.catch_warnings():  # of Python versions that Google will not support for ever
             warnings.simplefilter("ignore")
@@ -55,6 +53,11 @@ def _sdk() -> _Sdk:
         raise UsageError(
             "gcpkms: needs the Google Cloud KMS library.", hint="pip install 'deploy-gate[gcpkms]'"
         ) from None
+
+
+def _http() -> Callable[..., Any]:
+    """What Google's libraries fetch tokens with, made to give up in time."""
+    return partial(_sdk().http.Request(), timeout=ANSWER_SECONDS)
 
 
 class Service:
@@ -93,7 +96,7 @@ class Service:
     def _call(self, method: Callable[..., Any], request: Any) -> Any:
         if self._credentials is not None and not self._credentials.valid:
             # gRPC would do it within the call, and report any failure as a server that is down.
-            self._credentials.refresh(partial(_sdk().http.Request(), timeout=ANSWER_SECONDS))
+            self._credentials.refresh(_http())
         routing = ("x-goog-request-params", f"name={request.name}")  # which region's servers are to answer
         return method(request, timeout=ANSWER_SECONDS, metadata=[routing])
 
@@ -116,7 +119,7 @@ def connect(endpoint: str) -> Service:
         return Service(sdk.grpc.insecure_channel(target, options=[*_OPTIONS, ("grpc.enable_http_proxy", 0)]), None)
     with warnings.catch_warnings():  # of a person's credentials where a service's would do
         warnings.simplefilter("ignore")
-        credentials, _ = sdk.auth.default(scopes=[_SCOPE])
+        credentials, _ = sdk.auth.default(scopes=[_SCOPE], request=_http())
     tls = sdk.grpc.ssl_channel_credentials()
     channel = sdk.transport.create_channel(target, credentials=credentials, ssl_credentials=tls, options=_OPTIONS)
     return Service(channel, credentials)
