@@ -8,7 +8,7 @@ import sqlite3
 import weakref
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -71,12 +71,12 @@ class SqliteStore:
 
     def consumed(self) -> Iterator[Consumption]:
         """See `ReplayStore.consumed`."""
-        with self._connection() as db:
+        with self._reading() as db:
             yield from map(_use, db.execute("SELECT * FROM uses"))
 
     def head(self, stream: Stream) -> Head | None:
         """See `ReplayStore.head`."""
-        with self._connection() as db:
+        with self._reading() as db:
             return _head(db, stream)
 
     def advance(self, stream: Stream, head: Head, expected: int) -> bool:
@@ -99,7 +99,7 @@ class SqliteStore:
 
     def heads(self) -> Iterator[Stream]:
         """See `ReplayStore.heads`."""
-        with self._connection() as db:
+        with self._reading() as db:
             yield from (Stream(*row) for row in db.execute("SELECT repository, environment FROM heads"))
 
     def diagnose(self) -> Iterator[Finding]:
@@ -125,6 +125,31 @@ class SqliteStore:
             yield Finding("ok", subject, "can be written, and is sound")
 
     @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read with. Where there is no file yet it reads an empty store, and makes none."""
+        if self._idle[os.getpid()] or self._exists():
+            with self._connection() as db:
+                yield db
+            return
+        with closing(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)) as db:
+            _lay_out(db)
+            yield db
+
+    def _exists(self) -> bool:
+        """Whether something stands at the path, be it a link to nowhere.
+
+        Raises:
+            ReplayUnavailable: that can't be told.
+        """
+        try:
+            self._path.lstat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._unavailable(error) from None
+        return True
+
+    @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._connection() as db:
             db.execute("BEGIN IMMEDIATE")
@@ -147,8 +172,11 @@ class SqliteStore:
                 raise
             idle.append(db)
         except (sqlite3.Error, OSError) as error:
-            message, hint = _explain(error)
-            raise ReplayUnavailable(f"The replay store {self._name} {message}.", hint=hint) from None
+            raise self._unavailable(error) from None
+
+    def _unavailable(self, error: Exception) -> ReplayUnavailable:
+        message, hint = _explain(error)
+        return ReplayUnavailable(f"The replay store {self._name} {message}.", hint=hint)
 
     def _open(self) -> sqlite3.Connection:
         if not os.path.lexists(self._path):
@@ -175,8 +203,7 @@ class SqliteStore:
         """Lay the tables out, unless another process did so first."""
         db.execute("BEGIN IMMEDIATE")
         if db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
-            for statement in _SCHEMA:
-                db.execute(statement)
+            _lay_out(db)
         db.execute("COMMIT")
         if _identity(db) != _IDENTITY:
             raise ReplayUnavailable(
@@ -192,6 +219,11 @@ def open_store(uri: Uri, base: Path | None) -> SqliteStore:
         UsageError: it names no path, or a relative one without `base`.
     """
     return SqliteStore(uri.path(base), uri.text)
+
+
+def _lay_out(db: sqlite3.Connection) -> None:
+    for statement in _SCHEMA:
+        db.execute(statement)
 
 
 def _touch(path: Path) -> None:

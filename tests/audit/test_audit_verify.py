@@ -94,6 +94,14 @@ class TestVerify:
         assert all(line.isprintable() for line in done.out.splitlines())
 
 
+@pytest.mark.parametrize("args", [("verify",), ("show", sha(1)), ("report",)])
+def test_an_audit_makes_no_replay_store(run: Run, lasting: Book, args: tuple[str, ...]) -> None:
+    for file in lasting.world.folder.glob("replay.db*"):
+        file.unlink()
+    assert run(*args).code == (0 if args[0] == "show" else 1)
+    assert not (lasting.world.folder / "replay.db").exists()
+
+
 def test_an_unknown_command(run: Run) -> None:
     assert run("nonsense").code == 2
     assert {"verify", "show", "report"} <= set(run("--help").out.split())

@@ -68,6 +68,20 @@ def test_an_empty_file_of_the_user_is_taken_into_use(sqlite: Backend) -> None:
         sqlite.open().consume([use("jti-1", "theirs")])
 
 
+def test_reading_makes_no_store(sqlite: Backend) -> None:
+    store = sqlite.open()
+    assert (store.head(STREAM), list(store.heads()), list(store.consumed())) == (None, [], [])
+    assert list(sqlite.base.iterdir()) == []
+    store.consume([use("jti-1", "mine")])
+    assert [row.jti for row in store.consumed()] == ["jti-1"]
+
+
+def test_a_link_to_nowhere_is_not_an_empty_store(sqlite: Backend) -> None:
+    _file(sqlite).parent.mkdir()
+    _file(sqlite).symlink_to("nowhere")
+    assert "can't be opened" in _refusal(SqliteStore(_file(sqlite), "x")).message
+
+
 def test_every_commit_is_durable(sqlite: Backend) -> None:
     store = SqliteStore(_file(sqlite), "x")
     with store._connection() as db:
@@ -235,7 +249,16 @@ def test_what_is_no_store_of_ours_blocks(tmp_path: Path, spoil: object, expected
 
 @pytest.mark.parametrize("path", ["/proc/deploy-gate/replay.db", "/dev/null/replay.db"])
 def test_a_place_where_no_file_can_be_blocks(path: str) -> None:
-    assert "can't be used" in str(_refusal(SqliteStore(Path(path), "x")))
+    store = SqliteStore(Path(path), "x")
+    with pytest.raises(ReplayUnavailable, match="can't be used"):
+        store.consume([use("jti-1", "mine")])
+    with pytest.raises(ReplayUnavailable, match="can't be used"):
+        store.advance(STREAM, Head(1, b"one", written=False), 0)
+
+
+def test_a_place_that_can_not_be_looked_at_is_not_an_empty_store() -> None:
+    with pytest.raises(ReplayUnavailable, match="can't be used"):
+        SqliteStore(Path("/dev/null/replay.db"), "x").head(STREAM)
 
 
 def test_a_lock_that_stays_blocks_in_bounded_time(tmp_path: Path) -> None:
