@@ -65,7 +65,14 @@ def _parse(uri: str) -> Uri:
             "a PIN never stands in a URI, where logs and process lists show it",
             hint="Take pin-value away. Write pin-source=file:/path, set GATE_PKCS11_PIN, or be asked on a terminal.",
         )
-    return parse_uri(uri)
+    try:
+        return parse_uri(uri)
+    except UsageError:
+        if not uri.lower().startswith("pkcs11:"):
+            raise
+    raise UsageError(  # without the URI, which may hold a PIN under any name
+        "pkcs11: not a URI, or one with an option twice, a space or a #", hint="Write %20 for a space, %23 for #."
+    )
 
 
 def _backend(uri: Uri) -> "_Backend":

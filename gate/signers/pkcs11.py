@@ -5,6 +5,7 @@ The token's user PIN comes from the file that `pin-source` names, or from the fa
 kept nowhere. docs/keys.md says how to set a token up.
 """
 
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_bytes
@@ -55,24 +56,23 @@ class Pkcs11Signer:
         """See `Signer.sign`."""
         check_size(data)
         with self._lock:
-            try:
-                signature = self._sign(data)
-            except self._token.library.PKCS11Error:
-                self._reopen()
-                signature = self._sign_or_fail(data)
+            signature = self._sign_somehow(data)
         return proven(signature, self.public_key, data, self._token.uri.key)
+
+    def _sign_somehow(self, data: bytes) -> bytes:
+        with suppress(self._token.library.PKCS11Error):
+            return self._sign(data)
+        self._reopen()
+        try:
+            return self._sign(data)
+        except self._token.library.PKCS11Error as error:
+            self._token.fail(error)
 
     def _sign(self, data: bytes) -> bytes:
         alg = self.public_key.alg
         message = sha256(data).digest() if alg == "ES256" else data
         signature: bytes = self._pair.private.sign(message, mechanism=self._token.library.Mechanism[_SIGN[alg]])
         return signature
-
-    def _sign_or_fail(self, data: bytes) -> bytes:
-        try:
-            return self._sign(data)
-        except self._token.library.PKCS11Error as error:
-            self._token.fail(error)
 
     def _reopen(self) -> None:
         pair = self._find(self._token.session())
