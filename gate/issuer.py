@@ -7,7 +7,7 @@ from gate.deployment import Deployment
 from gate.errors import UsageError
 from gate.keys import base64url
 from gate.signers import Signer
-from gate.tokens import encode, is_approver
+from gate.tokens import MAX_REASON, encode, is_approver
 
 _JTI_BYTES = 24
 
@@ -45,6 +45,8 @@ class Issuer:
         """
         if not is_approver(approver):
             raise UsageError("The approver is not an e-mail address or a login in plain ASCII.", actual=ascii(approver))
+        if len(reason) > MAX_REASON or not reason.encode("utf-8", "ignore").decode() == reason:
+            raise UsageError(f"The reason is not a text of at most {MAX_REASON} characters.", hint="Say it shorter.")
         if ttl <= 0:
             raise UsageError("The approval's life is not positive.", actual=f"{ttl} s")
         claims = {

@@ -18,6 +18,8 @@ _MAX_TOKEN = MAX_SIGNING_INPUT + 1 + 86  # and a dot, and 64 bytes of signature 
 _MAX_TIME = 2**53 - 1  # the largest integer that every JSON reader keeps exact (RFC 8259 §6)
 
 _TO_STANDARD = bytes.maketrans(b"-_+/", b"+/--")  # to base64's own alphabet, and that to what is in neither
+MAX_REASON = 500  # characters
+
 _JTI = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _KID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -123,7 +125,7 @@ def _malformed(what: str) -> Denied:
         f"The approval token is malformed: {what}.",
         expected="an approval token as docs/token.md defines it",
         actual=what,
-        hint="Hand in the token exactly as it was printed. `gate inspect` explains what it holds.",
+        hint="Hand in the token alone and exactly as it was printed; several go with spaces between them.",
     )
 
 
@@ -229,7 +231,10 @@ _CLAIMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "iat": _TIME,
     "exp": _TIME,
     "nbf": _TIME,
-    "reason": (lambda value: type(value) is str and len(value) <= 500, "a text of at most 500 characters"),
+    "reason": (
+        lambda value: type(value) is str and len(value) <= MAX_REASON,
+        f"a text of at most {MAX_REASON} characters",
+    ),
     "request_id": _TEXT,
     "run_id": _TEXT,
     "repository_id": _TEXT,

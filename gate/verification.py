@@ -90,7 +90,9 @@ def check_age(approvals: Iterable[Approval], environment: Environment) -> None:
 
 def passed(approvals: Sequence[Approval]) -> list[Check]:
     """The steps of `verify` as checks that `approvals` passed."""
-    return [Check(step.name, "pass", step.expected, ", ".join(map(step.shows, approvals))) for step in STEPS]
+    return [
+        Check(step.name, "pass", step.expected, ", ".join(dict.fromkeys(map(step.shows, approvals)))) for step in STEPS
+    ]
 
 
 def _decode_all(tokens: Sequence[str]) -> tuple[Approval, ...]:
@@ -244,9 +246,9 @@ def _check_run(approval: Approval, deployment: Deployment, policy: Policy, now: 
         if bound is not None and bound != getattr(deployment, claim):
             raise Denied(
                 "run.mismatch",
-                f"The approval is bound to another {claim}.",
-                expected=bound,
-                actual=getattr(deployment, claim) or "none that the gate was told",
+                f"The approval is bound to another {claim.replace('_', ' ')}.",
+                expected=getattr(deployment, claim) or "none that the gate was told",
+                actual=printable(bound),
                 hint=f"Ask for an approval of this run, or tell the gate: --{claim.replace('_', '-')}.",
             )
 
@@ -331,7 +333,7 @@ STEPS = (
         "run",
         _check_run,
         "bound to this run, or to none",
-        lambda approval: printable(approval.claims.get("run_id", "to none")),
+        lambda approval: printable(approval.claims.get("run_id", "bound to none")),
     ),
     Step("authority", _check_authority, "an approver the key may speak for", lambda approval: approval.approver),
     Step(

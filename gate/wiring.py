@@ -75,10 +75,20 @@ def load_policy(
             actual=printable(location),
             hint="Keep it elsewhere, or review it and pin it: --policy-sha256 with the output of sha256sum.",
         )
-    loaded = LoadedPolicy(compile_policy(data), path.parent if path else None)
+    loaded = LoadedPolicy(_compiled(data, location), path.parent if path else None)
     for folder in folders:
         _check_state(loaded, folder)
     return loaded
+
+
+def _compiled(data: bytes, location: str) -> Policy:
+    try:
+        return compile_policy(data)
+    except PolicyError as error:
+        name = printable(location.partition("?")[0].rpartition("/")[2], 60)
+        raise PolicyError(
+            f"{name}: {error.message}", hint=error.hint, expected=error.expected, actual=error.actual
+        ) from None
 
 
 def _check_state(loaded: LoadedPolicy, folder: Path) -> None:

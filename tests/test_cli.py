@@ -12,6 +12,10 @@ import click
 import pytest
 
 from gate.cli import cli, main
+from gate.deployment import Deployment
+from gate.errors import UsageError
+from gate.issuer import Issuer
+from gate.signers import create_key
 from tests.world import SHA, commit, git
 
 WHO = "alice@example.com"
@@ -372,3 +376,56 @@ def test_main_shows_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     shown = capsys.readouterr().err
     assert "RuntimeError" in shown
     assert "123456789012" not in shown
+
+
+def test_colours_follow_the_conventions(home: Path) -> None:
+    assert "\x1b[" not in gate(home, "doctor").stdout
+    assert "\x1b[" in gate(home, "doctor", env={"FORCE_COLOR": "1"}).stdout
+    assert "\x1b[" not in gate(home, "doctor", env={"FORCE_COLOR": "1", "NO_COLOR": "1"}).stdout
+    assert "\x1b[" not in gate(home, "doctor", env={"FORCE_COLOR": "1", "TERM": "dumb"}).stdout
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["doctor", "--policy", "nope"],
+        ["inspect", "x"],
+        ["verify", "--nonsense"],
+        ["audit", "verify", "--policy", "nope"],
+    ],
+)
+def test_json_is_one_object_on_stdout_whatever_happens(home: Path, args: list[str]) -> None:
+    done = gate(home, *args, "--json")
+    assert done.returncode != 0
+    assert isinstance(json.loads(done.stdout), dict)
+
+
+@pytest.mark.parametrize("command", ["verify", "approve"])
+def test_a_full_disk_is_no_answer(home: Path, command: str) -> None:
+    args = ["--approval", approve(home)] if command == "verify" else ["--approver", WHO]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gate", command, *ABOUT, *args],
+            cwd=home,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
+
+
+def test_a_checkout_that_is_not_there_is_not_looked_for_further_up(home: Path) -> None:
+    clone = home / "clone"
+    commit(clone, "one", WHO)
+    done = gate(clone, "verify", *ABOUT, "--json", "--policy", "../gate.yaml", "--checkout", "no/such/folder")
+    assert json.loads(done.stdout)["reason"] == "usage.invalid"
+
+
+def test_approve_explains_what_it_was_given(home: Path) -> None:
+    for reason in ("x" * 501, "f\udcfcr"):
+        with pytest.raises(UsageError, match="reason"):
+            Issuer(create_key("file:k.pem", home / reason[:1], "Ed25519")).issue(
+                Deployment("acme/shop", SHA, "production"), WHO, now=1, ttl=1, reason=reason
+            )

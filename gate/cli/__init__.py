@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import json
 import os
 import re
 import sys
@@ -86,16 +87,49 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding
+    code = _run()
     try:
-        sys.exit(cli.main(standalone_mode=False))
-    except click.ClickException as error:
-        complain(UsageError(_TOKEN.sub("(a token)", error.format_message()), hint="Run it with --help."))
-        sys.exit(2)
-    except GateError as error:
-        complain(error)
-        sys.exit(exit_code(error.reason))
+        sys.stdout.flush()
+    except OSError:  # a full disk, say: whoever waits for the answer must not read an allow into its absence
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = code or 3
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command, and return its exit code."""
+    try:
+        code: int | None = cli.main(standalone_mode=False, color=_colour())
+    except SystemExit as stop:
+        return int(stop.code or 0)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        return 130
     except Exception as error:  # noqa: BLE001 (a bug blocks, and says that it is one)
-        complain(GateError(f"a bug of its own ({type(error).__name__})", hint="Please report it, with what you ran."))
-        sys.exit(exit_code("internal.error"))
+        return _fail(_explained(error))
+    return code or 0
+
+
+def _explained(error: Exception) -> GateError:
+    if isinstance(error, GateError):
+        return error
+    if isinstance(error, click.ClickException):
+        return UsageError(_TOKEN.sub("(a token)", error.format_message()), hint="Run it with --help.")
+    if isinstance(error, OSError):
+        return GateError("The answer can't be written.", hint="See to the disk, or to whatever reads it.")
+    return GateError(f"a bug of its own ({type(error).__name__})", hint="Please report it, with what you ran.")
+
+
+def _fail(error: GateError) -> int:
+    """Explain `error`, to machines too where they asked, and return the exit code."""
+    complain(error)
+    if "--json" in sys.argv:
+        told = {"reason": error.reason, "message": error.message, "hint": error.hint}
+        click.echo(json.dumps({"error": {**told, "expected": error.expected, "actual": error.actual}}))
+    return exit_code(error.reason)
+
+
+def _colour() -> bool | None:
+    """What the conventions say (NO_COLOR, FORCE_COLOR); None leaves it to whether there is a terminal."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return True if os.environ.get("FORCE_COLOR") else None

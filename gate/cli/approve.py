@@ -64,6 +64,10 @@ def approve(
         run_id=run_id,
         repository_id=repository_id,
     )
+    if loaded and not loaded.base and not signer:
+        raise UsageError(
+            "Which key? The policy is not in a folder that has one.", hint="Add --signer, or set GATE_SIGNER."
+        )
     key = open_signer(signer or f"file:{KEY}", Path.cwd() if signer or not loaded else loaded.base, ask_pin)
     now, life = int(time.time()), _life(ttl, environment, loaded)
     token = _issuer(key, loaded).issue(deployment, approver, now=now, ttl=life, reason=reason)

@@ -37,7 +37,12 @@ environments:
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=".")
 @click.option("--approver", default="", help="Who may approve.  [default: git's user.email, or your login]")
-@click.option("--repositories", default="*/*", show_default=True, help="What may be deployed, e.g. acme/*.")
+@click.option(
+    "--repositories",
+    default="*/*",
+    show_default=True,
+    help="What may be deployed, e.g. acme/*; one * for each segment.",
+)
 @click.option("--alg", type=click.Choice(ALGORITHMS), default="Ed25519", show_default=True, help="The key's algorithm.")
 def init(directory: Path, approver: str, repositories: str, alg: Algorithm) -> None:
     """Write a starter gate.yaml, and a new key, into DIRECTORY.

@@ -140,7 +140,7 @@ def _pin(options: _Options) -> str:
 def _checkout(options: _Options, run: CiRun) -> Path | None:
     """The checkout that was named, or the one around the CI's workspace or the current folder, if any."""
     if options.checkout:
-        found = find(options.checkout)
+        found = find(options.checkout) if options.checkout.is_dir() else None
         if not found:
             raise UsageError(f"{options.checkout}: is no checkout.", hint="Name the folder that git cloned into.")
         return found

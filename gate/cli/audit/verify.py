@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from gate.cli import json_option
+from gate.cli import complain, json_option
 from gate.cli.audit import log_option, offline_option, open_sources, place, policies_option
-from gate.errors import GateError
+from gate.errors import GateError, exit_code
 from gate.models import Stream
 from gate.proof import Event, Fault, Note, Step
 from gate.text import plural, printable
@@ -41,12 +41,13 @@ def verify(policies: tuple[str, ...], audit_uri: str, *, offline: bool, as_json:
                 _show(event)
     except GateError as error:
         tally.error = error
-        raise
-    finally:
-        if as_json:
-            click.echo(json.dumps(tally.as_json()))
-    if not as_json:
+        complain(error)
+    if as_json:
+        click.echo(json.dumps(tally.as_json()))
+    elif not tally.error:
         click.echo(tally.summary())
+    if tally.error:
+        sys.exit(exit_code(tally.error.reason))
     sys.exit(1 if tally.finding_count else 0)
 
 
