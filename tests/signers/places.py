@@ -79,12 +79,12 @@ class Hsm:
 
         return pkcs11.lib(str(self.module))
 
-    def session(self, token: str = "gate") -> Any:
+    def session(self, token: str = "gate", **options: Any) -> Any:
         """A session of one's own that may write."""
         import pkcs11
 
         (found,) = [found for found in self.library().get_tokens() if found.label == token]
         try:
-            return found.open(rw=True, user_pin=self.pin)
+            return found.open(rw=True, user_pin=self.pin, **options)
         except pkcs11.UserAlreadyLoggedIn:
-            return found.open(rw=True)
+            return found.open(rw=True, **options)

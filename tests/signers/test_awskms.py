@@ -247,8 +247,10 @@ def answers(alg: str, *, public: dict[str, Any] | None = None, sign: dict[str, A
 
 
 def der(key: Private, data: bytes) -> bytes:
-    """The signature as KMS gives it."""
-    return key.sign(data) if isinstance(key, ed25519.Ed25519PrivateKey) else key.sign(data, ec.ECDSA(SHA256()))
+    """The signature as KMS gives it, but always the same for the same data."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign(data)
+    return key.sign(data, ec.ECDSA(SHA256(), deterministic_signing=True))
 
 
 def in_base64(data: bytes) -> str:

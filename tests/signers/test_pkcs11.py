@@ -305,6 +305,25 @@ def test_a_key_that_was_exchanged_is_never_signed_with(hsm: Hsm) -> None:
     assert signer.public_key is before
 
 
+def test_a_key_that_fails_again_after_a_new_session_says_why(hsm: Hsm) -> None:
+    import pkcs11
+    from pkcs11.attributes import AttributeMapper
+
+    place, mapper, allowed = hsm.place(), AttributeMapper(), pkcs11.Attribute.ALLOWED_MECHANISMS
+    mapper.register_handler(allowed, lambda mechanism: mechanism.to_bytes(8, sys.byteorder), bytes)
+    parameters = hsm.session(attribute_mapper=mapper).create_domain_parameters(
+        pkcs11.KeyType.EC, {pkcs11.Attribute.EC_PARAMS: CURVES["ES256"]}, local=True
+    )
+    parameters.generate_keypair(
+        label=label(place),
+        store=True,
+        capabilities=pkcs11.MechanismFlag.SIGN | pkcs11.MechanismFlag.VERIFY,
+        private_template={allowed: pkcs11.Mechanism.EDDSA},
+    )
+    signer = place.open()
+    assert "can't do what this key needs (MechanismInvalid)" in str(refusal(lambda: signer.sign(b"data")))
+
+
 FORKED = """
 import os, sys
 from gate.signers import open_signer
