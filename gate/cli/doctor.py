@@ -10,6 +10,7 @@ import click
 from gate.checkout import find
 from gate.cli import json_option, policy_option
 from gate.cli.init import KEY
+from gate.cli.pin import ask_pin
 from gate.doctor import examine_file, examine_policy, examine_signer, examine_stores
 from gate.errors import GateError
 from gate.models import Finding
@@ -47,7 +48,7 @@ def doctor(policy: str, signer: str, *, prove: bool, as_json: bool) -> None:
     loaded = load_policy(policy)
     findings = _examine(policy, loaded)
     if signer:
-        findings.append(examine_signer(loaded.policy, open_signer(signer, Path.cwd()).public_key))
+        findings.append(examine_signer(loaded.policy, open_signer(signer, Path.cwd(), ask_pin).public_key))
     if prove:
         findings += _drill(loaded)
     healthy = all(finding.severity != "error" for finding in findings)
