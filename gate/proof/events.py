@@ -20,7 +20,10 @@ FaultKind = Literal[
 
 
 class Fault(NamedTuple):
-    """Something that is wrong, from record `first` to record `last` of `stream` (None where it is no record)."""
+    """Something that is wrong, from record `first` to record `last` of `stream` (None where it is no record).
+
+    `unread` says that what stands there counts as no decision: no `Step` tells of it.
+    """
 
     kind: FaultKind
     message: str
@@ -28,6 +31,12 @@ class Fault(NamedTuple):
     first: int = 0
     last: int = 0
     uri: str = ""
+    unread: bool = False
+
+    @property
+    def left_out(self) -> int:
+        """How many records stand in the log that no `Step` tells of because of it."""
+        return self.last - self.first + 1 if self.unread else 0
 
 
 class Note(NamedTuple):

@@ -1,6 +1,7 @@
 """Where records stand in a log, and what stands there."""
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 
 from gate.audit import AuditLog, NotARecord, parse_record_path
 from gate.models import Stream
@@ -15,6 +16,7 @@ def survey(log: AuditLog, heads: ReplayStore | None, ends: dict[Stream, int]) ->
     """Fill `ends` with every stream there is, and the number of its newest record; tell what has no place."""
     if heads:
         ends |= dict.fromkeys(heads.heads(), 0)
+    beyond: dict[Stream, array[int]] = {}
     unanchored: set[Stream] = set()
     for path in log.listing():
         place = parse_record_path(path)
@@ -26,16 +28,32 @@ def survey(log: AuditLog, heads: ReplayStore | None, ends: dict[Stream, int]) ->
             continue
         if heads is None or stream in unanchored:
             ends[stream] = seq
-        elif head := heads.head(stream):  # read again, for the log may have grown meanwhile
+        elif stream in beyond:
+            beyond[stream].append(seq)
+        elif head := heads.head(stream):
             ends[stream] = head.seq
             if seq > head.seq:
-                message = f"beyond record {head.seq:,}, the newest that the replay store anchors"
-                yield Fault("inserted", message, stream, seq, seq, log.uri(stream, seq))
+                beyond[stream] = array("q", [seq])
         else:
             unanchored.add(stream)
             ends[stream] = seq
             message = "the replay store has no head for these records: it was lost, or belongs to another log"
             yield Fault("unanchored", message, stream)
+    if heads:
+        for stream, found in sorted(beyond.items()):
+            yield from _inserted(log, heads, stream, found, ends)
+
+
+def _inserted(
+    log: AuditLog, heads: ReplayStore, stream: Stream, found: Iterable[int], ends: dict[Stream, int]
+) -> Iterator[Fault]:
+    """Which of the records that were `found` stand beyond the head, read again, for the log may have grown."""
+    head = heads.head(stream)
+    ends[stream] = newest = head.seq if head else 0
+    message = f"beyond record {newest:,}, the newest that the replay store anchors"
+    for seq in sorted(found):
+        if seq > newest:
+            yield Fault("inserted", message, stream, seq, seq, log.uri(stream, seq), unread=True)
 
 
 def places(log: AuditLog, stream: Stream, last: int) -> Iterator[tuple[int, bytes | NotARecord | None]]:

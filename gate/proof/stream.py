@@ -71,7 +71,8 @@ class Walk:
         if found is None:
             yield from self._unknown(self._fault("removed", seq, _NOTHING))
         elif isinstance(found, NotARecord):
-            yield from self._unknown(self._fault("altered", seq, f"something else stands here: {found.message}"))
+            fault = self._fault("altered", seq, f"something else stands here: {found.message}")
+            yield from self._unknown(fault._replace(unread=True))
         else:
             yield from self._bytes(seq, found)
 
@@ -79,11 +80,13 @@ class Walk:
         try:
             record = parse(data)
         except RecordError as error:
-            yield from self._unknown(self._fault("altered", seq, f"not a record any more: {error}"))
+            fault = self._fault("altered", seq, f"not a record any more: {error}")
+            yield from self._unknown(fault._replace(unread=True))
             return
         if (record.stream, record.seq) != (self._stream, seq):
             self._settle(record)
-            yield from self._unknown(self._fault("misplaced", seq, _where(record, self._stream, seq)))
+            fault = self._fault("misplaced", seq, _where(record, self._stream, seq))
+            yield from self._unknown(fault._replace(unread=True))
             return
         broken = self._digest is not None and record.previous != self._digest
         yield from self._convict(self._links.add(broken=broken))

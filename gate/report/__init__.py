@@ -47,7 +47,10 @@ class Row(NamedTuple):
 
 @dataclass
 class Report:
-    """Counts, and the newest rows, of the decisions that were added and selected; `records` counts them all."""
+    """Counts, and the newest rows, of the decisions that were added and selected.
+
+    `records` counts all that were added, `left_out` the records of the log that are no decisions any more.
+    """
 
     selection: Selection
     offline: bool
@@ -59,6 +62,7 @@ class Report:
     proofs: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
     finding_count: int = 0
+    left_out: int = 0
     records: int = 0
     _newest: list[Row] = field(default_factory=list)
 
@@ -79,9 +83,13 @@ class Report:
         (heapq.heappush if len(self._newest) < NEWEST else heapq.heappushpop)(self._newest, row)
         return True
 
-    def find(self, finding: str) -> None:
-        """Count something that the proof found wrong, anywhere in the log; the page shows the first ones."""
+    def find(self, finding: str, left_out: int) -> None:
+        """Count something that the proof found wrong, anywhere in the log; the page shows the first ones.
+
+        `left_out` is how many records count as no decisions because of it.
+        """
         self.finding_count += 1
+        self.left_out += left_out
         if len(self.findings) < _WORST:
             self.findings.append(finding)
 

@@ -84,7 +84,8 @@ def _proof(report: Report) -> Iterator[str]:
     if report.finding_count:
         more = report.finding_count - len(report.findings)
         yield '<section class="proof bad"><h2>✗ The audit log is not proved</h2>'
-        yield f"<p>{plural(report.finding_count, 'finding')} in {plural(report.records, 'record')}:</p><ul>"
+        records = plural(report.records + report.left_out, "record")
+        yield f"<p>{plural(report.finding_count, 'finding')} in {records}{_left_out(report)}:</p><ul>"
         yield from (f"<li>{_text(finding, 1000)}</li>" for finding in report.findings)
         yield f"<li>… and {more:,} more: gate audit verify</li></ul></section>" if more else "</ul></section>"
         return
@@ -97,6 +98,15 @@ def _proof(report: Report) -> Iterator[str]:
     if report.offline:
         yield " <strong>The replay store was not asked</strong>, so records cut from the end would not show."
     yield "</p></section>"
+
+
+def _left_out(report: Report) -> str:
+    if not report.left_out:
+        return ""
+    left = "1 of them stands where it does not belong or can't be read, and is left out"
+    if report.left_out > 1:
+        left = f"{report.left_out:,} of them stand where they do not belong or can't be read, and are left out"
+    return f"; {left} below"
 
 
 def _figures(report: Report) -> str:

@@ -90,6 +90,15 @@ class TestReport:
         assert book.log.uri(STREAM, 4) in page.text
         assert run("report").code == 1
 
+    def test_records_that_are_no_decisions_are_counted(self, run: Run, book: Book) -> None:
+        book.file(3).write_bytes(b"junk")
+        page, rows = self.report(run, book)
+        assert "1 finding in 6 records; 1 of them stands where it does not belong or can't be read" in page.text
+        book.file(7).write_bytes(b"junk")
+        page, rows = self.report(run, book)
+        assert "2 findings in 7 records; 2 of them stand where they do not belong" in page.text
+        assert len(rows) == 5
+
     def test_findings_without_end_are_counted_only(self, run: Run, book: Book) -> None:
         for number in range(60):
             (book.world.folder / "audit" / f"stray-{number}").write_bytes(b"")

@@ -43,6 +43,15 @@ class TestVerify:
         ]
         assert answer["findings"][0]["stream"] == {"repository": "acme/shop", "environment": "production"}
 
+    def test_the_total_is_what_lies_on_the_disk(self, run: Run, book: Book) -> None:
+        for seq in range(10, 6, -1):
+            book.file(seq).write_bytes(book.file(1).read_bytes())
+        book.file(2).write_bytes(book.file(1).read_bytes())
+        book.file(3).write_bytes(b"junk")
+        done = run("verify")
+        assert "✗ inserted  acme/shop/production, records 7 to 10: beyond record 6" in done.out
+        assert "NOT PROVED  4 findings in 10 records in 1 stream." in done.out
+
     def test_offline_never_claims_more_than_it_saw(self, run: Run, book: Book) -> None:
         book.file(6).unlink()
         done = run("verify", "--offline")

@@ -92,7 +92,7 @@ def _write(made: Report, sources: Sources, output: Path, table_path: Path | None
         table = Table(files.enter_context(_replacing(table_path, "utf-8-sig"))) if table_path else None
         for event in sources.proof():
             if isinstance(event, Fault):
-                made.find(f"{event.kind}: {place(event)}: {event.message} {event.uri}".rstrip())
+                made.find(f"{event.kind}: {place(event)}: {event.message} {event.uri}".rstrip(), event.left_out)
             elif isinstance(event, Step):
                 row = Row(event.record.decided_at, event.uri, event.record, event.evidence)
                 if made.add(row) and table:

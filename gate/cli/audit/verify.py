@@ -72,6 +72,7 @@ class _Tally:
         elif isinstance(event, Note):
             self.notes.append(event.message)
         else:
+            self.records += event.left_out
             self.finding_count += 1
             self.findings += [event] if len(self.findings) < _MOST else []
 
@@ -106,7 +107,8 @@ class _Tally:
 
 
 def _as_json(fault: Fault) -> dict[str, Any]:
-    return fault._asdict() | {"stream": fault.stream and fault.stream._asdict()}
+    members = {name: value for name, value in fault._asdict().items() if name != "unread"}
+    return members | {"stream": fault.stream and fault.stream._asdict()}
 
 
 def _show(event: Event) -> None:
