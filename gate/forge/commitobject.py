@@ -8,8 +8,14 @@ from gate.forge import Unattributed
 from gate.forge.authorship import Role, everybody
 from gate.models import Commit, Identity
 
+# What git reads, and fsck demands, stands first and in this order: a `parent` further down is none to git.
+_HEAD = re.compile(
+    rb"tree [0-9a-f]+\n(?P<parents>(?:parent (?s:.*?)\n)?)author (?P<author>[^\n]*)\n"
+    rb"committer (?P<committer>[^\n]*)(?P<rest>(?:\n(?s:.*))?)"
+)
+_FIRST = {b"tree", b"parent", b"author", b"committer"}
 _PERSON = re.compile(rb"[^<>\n]*<([^<>\n]*)>(?: (-?[0-9]{1,18}) [+-][0-9]{4})?")
-_HEX = re.compile(rb"[0-9a-f]+")
+_PARENT = re.compile(rb"parent ([0-9a-f]+)")
 _ASCII = "".join(chr(code) for code in range(33, 127) if chr(code) not in "\\~")  # two that Shift JIS reuses
 
 
@@ -29,11 +35,12 @@ def parse_commit(sha: str, content: bytes) -> CommitObject:
     """
     _check_id(sha, content)
     head, _, message = content.partition(b"\n\n")
-    headers = [line.partition(b" ")[::2] for line in head.split(b"\n") if line[:1] not in (b" ", b"")]
-    author, committer = _only(sha, headers, b"author"), _only(sha, headers, b"committer")
-    _check_encoding(sha, headers)
-    people = everybody(_role(author), _role(committer), message.decode("utf-8", "replace"))
-    return CommitObject(Commit(sha, people), _parents(sha, headers), _date(committer))
+    found = _HEAD.fullmatch(head)
+    if found is None:
+        raise _bad(sha, "its headers are not those that git writes, in git's order")
+    _check_rest(sha, found["rest"].split(b"\n"))
+    people = everybody(_role(found["author"]), _role(found["committer"]), message.decode("utf-8", "replace"))
+    return CommitObject(Commit(sha, people), _parents(sha, found["parents"]), _date(found["committer"]))
 
 
 def _check_id(sha: str, content: bytes) -> None:
@@ -43,23 +50,23 @@ def _check_id(sha: str, content: bytes) -> None:
         raise _bad(sha, "its content does not hash to its id")
 
 
-def _only(sha: str, headers: list[tuple[bytes, bytes]], wanted: bytes) -> bytes:
-    values = [value for name, value in headers if name == wanted]
-    if len(values) != 1:
-        raise _bad(sha, f"it has {len(values)} {wanted.decode()}s")
-    return values[0]
-
-
-def _parents(sha: str, headers: list[tuple[bytes, bytes]]) -> tuple[str, ...]:
-    parents = [value for name, value in headers if name == b"parent"]
-    if not all(len(parent) == len(sha) and _HEX.fullmatch(parent) for parent in parents):
+def _parents(sha: str, lines: bytes) -> tuple[str, ...]:
+    parents = [_PARENT.fullmatch(line) for line in lines.split(b"\n")[:-1]]
+    ids = tuple(parent[1].decode("ascii") if parent else "" for parent in parents)
+    if any(len(parent) != len(sha) for parent in ids):
         raise _bad(sha, "a parent of it is no commit id")
-    return tuple(parent.decode("ascii") for parent in parents)
+    return ids
 
 
-def _check_encoding(sha: str, headers: list[tuple[bytes, bytes]]) -> None:
-    """Addresses and trailers are ASCII, and so is every encoding's lower half but for a few, which are refused."""
-    for name, value in headers:
+def _check_rest(sha: str, lines: list[bytes]) -> None:
+    """A continued line starts with a space, and so has no name.
+
+    Addresses and trailers are ASCII, and so is every encoding's lower half but for a few, which are refused.
+    """
+    for line in lines:
+        name, _, value = line.partition(b" ")
+        if name in _FIRST:
+            raise _bad(sha, f"it has another {name.decode()} further down, where git reads none")
         if name == b"encoding" and not _keeps_ascii(value):
             raise _bad(sha, "its text is in an encoding that can't be read")
 
