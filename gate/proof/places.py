@@ -1,7 +1,7 @@
 """Where records stand in a log, and what stands there."""
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from gate.audit import AuditLog, NotARecord, parse_record_path
 from gate.models import Stream
@@ -14,46 +14,56 @@ _PATIENCE = 10_000  # empty places in a row, after which no more are looked at
 
 def survey(log: AuditLog, heads: ReplayStore | None, ends: dict[Stream, int]) -> Iterator[Event]:
     """Fill `ends` with every stream there is, and the number of its newest record; tell what has no place."""
-    if heads:
-        ends |= dict.fromkeys(heads.heads(), 0)
-    beyond: dict[Stream, array[int]] = {}
-    unanchored: set[Stream] = set()
+    anchors = _Anchors(log, heads, ends) if heads else None
     for path in log.listing():
         place = parse_record_path(path)
         if place is None or place.seq == 0:
             yield Fault("stray", f"{printable(path)} is no record")
-            continue
-        stream, seq = place
-        if seq <= ends.get(stream, 0):
-            continue
-        if heads is None or stream in unanchored:
-            ends[stream] = seq
-        elif stream in beyond:
-            beyond[stream].append(seq)
-        elif head := heads.head(stream):
-            ends[stream] = head.seq
+        elif place.seq > ends.get(place.stream, 0):
+            if anchors:
+                yield from anchors.beyond(*place)
+            else:
+                ends[place.stream] = place.seq
+    if anchors:
+        yield from anchors.inserted()
+
+
+class _Anchors:
+    """The heads of the streams, against which a listing is held; `ends` follows them."""
+
+    def __init__(self, log: AuditLog, heads: ReplayStore, ends: dict[Stream, int]) -> None:
+        self._log = log
+        self._heads = heads
+        self._ends = ends
+        self._ends |= dict.fromkeys(heads.heads(), 0)
+        self._beyond: dict[Stream, array[int]] = {}
+        self._unanchored: set[Stream] = set()
+
+    def beyond(self, stream: Stream, seq: int) -> Iterator[Event]:
+        """Take in a record that stands beyond what is known of its stream's end."""
+        if stream in self._beyond:
+            self._beyond[stream].append(seq)
+        elif stream in self._unanchored:
+            self._ends[stream] = seq
+        elif head := self._heads.head(stream):
+            self._ends[stream] = head.seq
             if seq > head.seq:
-                beyond[stream] = array("q", [seq])
+                self._beyond[stream] = array("q", [seq])
         else:
-            unanchored.add(stream)
-            ends[stream] = seq
+            self._unanchored.add(stream)
+            self._ends[stream] = seq
             message = "the replay store has no head for these records: it was lost, or belongs to another log"
             yield Fault("unanchored", message, stream)
-    if heads:
-        for stream, found in sorted(beyond.items()):
-            yield from _inserted(log, heads, stream, found, ends)
 
-
-def _inserted(
-    log: AuditLog, heads: ReplayStore, stream: Stream, found: Iterable[int], ends: dict[Stream, int]
-) -> Iterator[Fault]:
-    """Which of the records that were `found` stand beyond the head, read again, for the log may have grown."""
-    head = heads.head(stream)
-    ends[stream] = newest = head.seq if head else 0
-    message = f"beyond record {newest:,}, the newest that the replay store anchors"
-    for seq in sorted(found):
-        if seq > newest:
-            yield Fault("inserted", message, stream, seq, seq, log.uri(stream, seq), unread=True)
+    def inserted(self) -> Iterator[Event]:
+        """Which of these stand beyond the heads still, which are read again, for the log may have grown meanwhile."""
+        for stream, found in sorted(self._beyond.items()):
+            head = self._heads.head(stream)
+            self._ends[stream] = newest = head.seq if head else 0
+            message = f"beyond record {newest:,}, the newest that the replay store anchors"
+            for seq in sorted(found):
+                if seq > newest:
+                    yield Fault("inserted", message, stream, seq, seq, self._log.uri(stream, seq), unread=True)
 
 
 def places(log: AuditLog, stream: Stream, last: int) -> Iterator[tuple[int, bytes | NotARecord | None]]:
