@@ -19,12 +19,14 @@ def everybody(author: Role, committer: Role, message: str) -> tuple[Role, ...]:
 
 
 def _co_authors(message: str) -> list[Role]:
-    """The co-authors, in whatever paragraph they stand; one without an address is a role that nobody can be told from.
+    """The co-authors, in whatever paragraph they stand. Forges read these trailers at the end of the message only; a
+    squash merge can move them.
 
-    Forges read these trailers at the end of the message only; a squash merge can move them.
+    Without any `<…>` it is no trailer to a forge, and a sentence to us: otherwise one such line would leave nobody to
+    approve its branch. With brackets that can't be read it is a role that nobody can be told from.
     """
     found = (_CO_AUTHOR.fullmatch(line) for line in message.splitlines())
-    return [_by_address(match[1]) for match in found if match]
+    return [_by_address(match[1]) for match in found if match and set(match[1]) & set("<>")]
 
 
 def _by_address(text: str) -> Role:

@@ -123,10 +123,11 @@ def test_an_author_who_can_be_read_in_two_ways_is_unknown(author: bytes) -> None
         (b"Co-authored-by: Carol <carol@example.com>", "carol@example.com"),
         (b"co-AUTHORED-by:<carol@example.com>", "carol@example.com"),
         (b"  Co-authored-by : Carol < carol@example.com > and others", "carol@example.com"),
-        (b"Co-authored-by: Carol", None),
-        (b"Co-authored-by: Carol carol@example.com", None),
+        (b"Co-authored-by: Carol <carol@example.com", None),
+        (b"Co-authored-by: Carol carol@example.com>", None),
+        (b"Co-authored-by: Carol <<carol@example.com>>", None),
+        (b"Co-authored-by: <>", ""),
         (b"Co-authored-by: C <c@example.com>, D <d@example.com>", None),
-        (b"Co-authored-by:", None),
         (b"\x0bCo-authored-by: \xff\xfe<carol@example.com>\r", "carol@example.com"),
     ],
 )
@@ -134,6 +135,15 @@ def test_an_author_who_can_be_read_in_two_ways_is_unknown(author: bytes) -> None
 def test_co_authors_are_found_wherever_they_stand(line: bytes, expected: str | None, place: bytes) -> None:
     found = addresses(TREE + AUTHOR + COMMITTER + b"\n" + place % line)
     assert found == ["alice@example.com", "bob@example.com", expected]
+
+
+@pytest.mark.parametrize("line", [b"nobody in particular", b"Carol", b"carol@example.com", b"", b" @carol (pair)"])
+def test_a_co_author_without_brackets_is_none(line: bytes) -> None:
+    """No forge takes it for one, and it must not leave a branch without anybody to approve it."""
+    found = addresses(
+        TREE + AUTHOR + COMMITTER + b"\nwork\n\nCo-authored-by: " + line + b"\nSigned-off-by: x <x@y.z>\n"
+    )
+    assert found == ["alice@example.com", "bob@example.com"]
 
 
 def test_who_is_only_mentioned_is_no_co_author() -> None:

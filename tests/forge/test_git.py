@@ -67,8 +67,8 @@ def test_github_as_committer_is_nobody_but_as_author_it_stays(repo: Repository) 
     assert by_sha == {merged: ["alice@example.com"], written: ["noreply@github.com"]}
 
 
-def test_a_co_author_without_an_address_is_somebody_unknown(repo: Repository) -> None:
-    (commit,) = commits(repo, None, repo.commit(message="work\n\nCo-authored-by: Carol"))
+def test_a_co_author_whose_address_can_t_be_read_is_somebody_unknown(repo: Repository) -> None:
+    (commit,) = commits(repo, None, repo.commit(message="work\n\nCo-authored-by: Carol <carol@example.com"))
     assert commit.people[-1] == ()
 
 
