@@ -15,7 +15,7 @@ import pytest
 
 from tests.parts import free_port, need
 
-SAFE = ("--appendonly", "yes", "--maxmemory-policy", "noeviction")
+SAFE = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction")
 
 
 class RedisServer:
@@ -42,6 +42,12 @@ class RedisServer:
     def tls(self) -> bool:
         """Whether it speaks TLS alone."""
         return "--tls-cert-file" in self.options
+
+    @property
+    def confirms_disk(self) -> bool:
+        """Whether it is new enough to know WAITAOF."""
+        version = self.command("INFO", "server")["redis_version"].split(".")
+        return (int(version[0]), int(version[1])) >= (7, 2)
 
     def fresh(self) -> str:
         """A database that nobody has used yet."""

@@ -4,7 +4,7 @@ The IAM actions that it needs, all on that one table:
 
 - to verify: `dynamodb:PutItem`, `dynamodb:GetItem`, `dynamodb:UpdateItem`
 - to prove the audit log: `dynamodb:GetItem`, `dynamodb:Scan`
-- for the doctor: `dynamodb:DescribeTable`, `dynamodb:DescribeTimeToLive`
+- for the doctor: `dynamodb:DescribeTable`, `dynamodb:DescribeTimeToLive`, `dynamodb:DescribeContinuousBackups`
 
 A JTI is one item. The head of a stream is the item `head:<stream>`, which no JTI can be called; it never expires.
 """
@@ -17,9 +17,10 @@ from typing import Any
 
 from gate import aws
 from gate.errors import UsageError
-from gate.models import Consumption, Finding, Head, Severity, Stream
+from gate.models import Consumption, Finding, Head, Stream
 from gate.replay import Replayed
 from gate.replay.table import Item, Refused, Table
+from gate.replay.tablehealth import flaws
 from gate.uris import Uri
 
 _HEAD = "head:"
@@ -99,9 +100,9 @@ class DynamoStore:
         subject = f"replay store dynamodb://{self.table.name}"
         if self._in_clear:
             yield Finding("warning", subject, "is asked over plain HTTP", "Use an https:// endpoint.")
-        flaws = list(_flaws(self.table))
-        yield from (Finding(severity, subject, message, fix) for severity, message, fix in flaws)
-        if not flaws:
+        found = [Finding(severity, subject, message, fix) for severity, message, fix in flaws(self.table)]
+        yield from found
+        if not found:
             yield Finding("ok", subject, "answers, and has the keys, the expiry and the protection that it needs")
 
     def _put(self, use: Consumption) -> dict[str, Any]:
@@ -160,50 +161,3 @@ def _use(item: Item) -> Consumption:
 
 def _head(item: Item) -> Head:
     return Head(int(item["seq"]["N"]), bytes(item["record"]["B"]), bool(item["written"]["BOOL"]))
-
-
-_Flaw = tuple[Severity, str, str]
-
-
-def _flaws(table: Table) -> Iterator[_Flaw]:
-    try:
-        description = table.client.describe_table(TableName=table.name)["Table"]
-        ttl = table.client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"]
-    except Exception as error:  # noqa: BLE001 (whatever the SDK raises is a finding)
-        yield "error", *aws.explain(error, table.what)
-        return
-    yield from _flaws_of_table(description)
-    yield from _flaws_of_expiry(ttl)
-
-
-def _flaws_of_table(description: Mapping[str, Any]) -> Iterator[_Flaw]:
-    keys = [part["AttributeName"] for part in description["KeySchema"]]
-    if keys != ["jti"] or {"AttributeName": "jti", "AttributeType": "S"} not in description["AttributeDefinitions"]:
-        yield "error", "its key is not jti alone, a string", "Make it anew: docs/operations.md has the command."
-    if description["TableStatus"] not in ("ACTIVE", "UPDATING"):
-        yield "error", "is not ready to be used", "Wait until its status is ACTIVE."
-    if description.get("MultiRegionConsistency") == "STRONG":
-        yield (
-            "warning",
-            "as a strongly consistent global table it has no transactions, so whoever needs two approvals is blocked",
-            "Use a table without replicas.",
-        )
-    elif description.get("Replicas"):
-        yield (
-            "error",
-            "its replicas agree only later, so an approval works once in every region",
-            "Use a table without replicas.",
-        )
-    if not description.get("DeletionProtectionEnabled"):
-        yield "warning", "one call can delete it, and used approvals would work again", "Turn on deletion protection."
-
-
-def _flaws_of_expiry(ttl: Mapping[str, Any]) -> Iterator[_Flaw]:
-    if ttl.get("TimeToLiveStatus") not in ("ENABLED", "ENABLING"):
-        yield "warning", "never forgets an expired approval, so it grows", "Turn on its TTL, on expires_at."
-    elif ttl.get("AttributeName") != "expires_at":
-        yield (
-            "error",
-            "its TTL looks at another attribute, so it may forget an approval that still works",
-            "Turn that TTL off, and on again on expires_at.",
-        )

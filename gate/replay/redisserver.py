@@ -5,7 +5,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from typing import Any
 
 from gate.errors import ReplayUnavailable
@@ -104,13 +103,12 @@ class Server:
         return ReplayUnavailable(f"The {self.place.name} {trouble.message}.", hint=trouble.hint)
 
     def _try(self, act: Callable[[Link], Any]) -> Any:
-        for tries in count(1):
-            answer, trouble = self._once(act)
-            if trouble is None:
-                break
+        tries, (answer, trouble) = 1, self._once(act)
+        while trouble is not None:
             if tries == TRIES or not trouble.passes:
                 raise self.unavailable(trouble)
             time.sleep(tries * _PAUSE)
+            tries, (answer, trouble) = tries + 1, self._once(act)
         return answer
 
     def _once(self, act: Callable[[Link], Any]) -> tuple[Any, Trouble | None]:

@@ -45,7 +45,7 @@ def lasting(request: pytest.FixtureRequest) -> Backend:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis server of one's own, that writes through to its disk."""
-    with running_redis(tmp_path / "redis", *SAFE, "--appendfsync", "always") as server:
+    with running_redis(tmp_path / "redis", *SAFE) as server:
         yield server
 
 

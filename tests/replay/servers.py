@@ -59,8 +59,9 @@ class Middleman:
             handler.close_connection = True
             handler.connection.shutdown(socket.SHUT_RDWR)
             return
-        handler.send_response(reply.status)
-        for name, value in ({"Content-Type": "application/x-amz-json-1.0"} | dict(reply.headers)).items():
+        handler.send_response_only(reply.status)
+        usual = {"Content-Type": "application/x-amz-json-1.0", "Date": handler.date_time_string()}
+        for name, value in (usual | dict(reply.headers)).items():
             handler.send_header(name, value)
         handler.send_header("Content-Length", str(len(reply.body)))
         handler.end_headers()

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 from functools import partial
 from typing import Any
 
@@ -293,7 +294,11 @@ def _findings(aws: Aws, name: str) -> list[tuple[str, str]]:
 
 def test_the_doctor_likes_a_table_as_it_should_be(aws: Aws) -> None:
     name = aws.table()
+    assert len(_findings(aws, name)) == 2
     aws.client("dynamodb").update_table(TableName=name, DeletionProtectionEnabled=True)
+    aws.client("dynamodb").update_continuous_backups(
+        TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+    )
     assert [severity for severity, _ in _findings(aws, name)] == ["ok"]
     aws.client("dynamodb").update_table(TableName=name, DeletionProtectionEnabled=False)
     assert _findings(aws, name) == [("warning", "one call can delete it, and used approvals would work again")]
@@ -308,7 +313,13 @@ def _described(**changes: Any) -> Callable[[str, int], Reply]:
         "DeletionProtectionEnabled": True,
     }
     ttl = {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"} | changes.pop("ttl", {})
-    answers = {"DescribeTable": {"Table": table | changes}, "DescribeTimeToLive": {"TimeToLiveDescription": ttl}}
+    recovery = {"PointInTimeRecoveryStatus": "ENABLED"} | changes.pop("recovery", {})
+    backups = {"ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery}
+    answers = {
+        "DescribeTable": {"Table": table | changes},
+        "DescribeTimeToLive": {"TimeToLiveDescription": ttl},
+        "DescribeContinuousBackups": {"ContinuousBackupsDescription": backups},
+    }
     return lambda operation, _: Reply(200, json.dumps(answers[operation]).encode())
 
 
@@ -328,6 +339,7 @@ def _described(**changes: Any) -> Callable[[str, int], Reply]:
         ({"ttl": {"TimeToLiveStatus": "DISABLED"}}, "warning", "it grows"),
         ({"ttl": {"AttributeName": "used_at"}}, "error", "may forget an approval that still works"),
         ({"DeletionProtectionEnabled": False}, "warning", "one call can delete it"),
+        ({"recovery": {"PointInTimeRecoveryStatus": "DISABLED"}}, "warning", "point-in-time recovery is off"),
     ],
 )
 def test_the_doctor_names_each_flaw(changes: dict[str, Any], severity: str, words: str) -> None:
@@ -336,6 +348,39 @@ def test_the_doctor_names_each_flaw(changes: dict[str, Any], severity: str, word
     assert finding.severity == severity
     assert words in finding.message
     assert (finding.fix == "") == (severity == "ok")
+
+
+@pytest.mark.usefixtures("aws", "hasty")
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (refusal("AccessDeniedException"), "nobody here is allowed to look"),
+        (refusal("InternalServerError", 500), "can't tell whether point-in-time recovery is on: The DynamoDB table"),
+        (Reply(200, b"{}"), "can't tell whether point-in-time recovery is on: The DynamoDB table"),
+    ],
+)
+def test_the_doctor_says_when_it_can_not_look_at_the_backups(reply: Reply, words: str) -> None:
+    described = _described()
+    plan = lambda operation, before: reply if "Backups" in operation else described(operation, before)  # noqa: E731
+    with middleman(plan) as server:
+        (finding,) = _open("jti", server.endpoint).diagnose()
+    assert finding.severity == "warning"
+    assert words in finding.message
+    assert finding.fix
+    _is_clean(f"{finding}")
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize(
+    ("seconds", "side"), [(0, ""), (25, ""), (-25, ""), (40, "behind"), (-40, "ahead of"), (None, "")]
+)
+def test_the_doctor_compares_the_clock_with_that_of_aws(seconds: int | None, side: str) -> None:
+    date = "soon" if seconds is None else formatdate(time.time() + seconds, usegmt=True)
+    described = _described()
+    with middleman(lambda operation, n: described(operation, n)._replace(headers={"Date": date})) as server:
+        (finding,) = _open("jti", server.endpoint).diagnose()
+    assert finding.severity == ("error" if side else "ok")
+    assert not side or re.fullmatch(rf"this machine's clock is (39|40|41|42) s {side} that of AWS", finding.message)
 
 
 def test_the_doctor_minds_plain_http_to_another_machine() -> None:

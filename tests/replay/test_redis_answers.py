@@ -56,7 +56,9 @@ def test_an_answer_of_another_shape_blocks(redis_server: RedisServer, said: byte
             refusal(open_at(between.uri), [access])
 
 
-@pytest.mark.parametrize("said", [b"-ERR unknown command 'INFO'\r\n", b"+OK\r\n", b"$-1\r\n", b"$4\r\nhi\r\n\r\n"])
+@pytest.mark.parametrize(
+    "said", [b"-ERR unknown command 'INFO'\r\n", b"+OK\r\n", b"$-1\r\n", b"$4\r\nhi\r\n\r\n", b"$5\r\na:b\r\n\r\n"]
+)
 def test_a_server_that_does_not_say_what_it_is_blocks(redis_server: RedisServer, said: bytes) -> None:
     with middleman(lambda name, _: said if name == "INFO" else PASS, redis_server.port) as between:
         refusal(open_at(between.uri))
