@@ -10,7 +10,7 @@ A JTI is one item. The head of a stream is the item `head:<stream>`, which no JT
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any

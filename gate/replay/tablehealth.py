@@ -1,4 +1,4 @@
-"""Whether a DynamoDB table is set up so that nothing in it is forgotten, and whether AWS and this machine agree on the time."""
+"""Whether a DynamoDB table is set up so that it forgets nothing, and AWS and this machine agree on the time."""
 
 import time
 from collections.abc import Iterator, Mapping
