@@ -65,11 +65,15 @@ class Bucket:
         self._what = f"The S3 bucket {printable(bucket)}"
 
     def put(self, stream: Stream, seq: int, record: bytes) -> str:
-        """One conditional PUT; see `AuditLog.put`."""
+        """One conditional PUT, and a GET that proves it; see `AuditLog.put`.
+
+        A 200 alone may be anybody's: a proxy's, or a server's at a wrong endpoint. S3 reads its own writes at once.
+        """
         uri = self.uri(stream, seq)
         with self._explained():
-            if not self._create(self._key(stream, seq), record) and self.get(stream, seq) != record:
-                raise Occupied(uri)
+            created = self._create(self._key(stream, seq), record)
+            if self.get(stream, seq) != record:
+                raise self._lost(uri) if created else Occupied(uri)
         return uri
 
     def get(self, stream: Stream, seq: int) -> bytes | None:
@@ -177,6 +181,12 @@ class Bucket:
             time.sleep(_jitter.uniform(0, 0.2))
             return self._create(key, record, tries - 1)
         return True
+
+    def _lost(self, uri: str) -> AuditUnavailable:
+        return AuditUnavailable(
+            f"{self._what} took the record {printable(uri)}, but does not give it back.",
+            hint="Is it S3 that answers there? Check the endpoint in its URI, and what stands in between.",
+        )
 
     def _keeps_versions(self) -> bool:
         return bool(self._client.get_bucket_versioning(Bucket=self._bucket).get("Status") == "Enabled")

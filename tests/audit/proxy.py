@@ -1,4 +1,4 @@
-"""A proxy before a stand-in for S3 that loses answers, or gives its own."""
+"""A proxy before a stand-in for S3 that loses answers or requests, or gives answers of its own."""
 
 import http.client
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ CONFLICT = b"<Error><Code>ConditionalRequestConflict</Code><Message>again</Messa
 
 
 class Proxy(NamedTuple):
-    """`tricks` is what happens to the next PUTs: "lose" the answer, say "conflict", or "pass" it on."""
+    """`tricks` is what happens to the next PUTs: "lose" the answer, "swallow" the request but say yes, say "conflict",
+    or "pass" it on."""
 
     endpoint: str
     tricks: list[str]
@@ -20,8 +21,8 @@ class Proxy(NamedTuple):
 
 
 @contextmanager
-def proxy(endpoint: str) -> Iterator[Proxy]:
-    """Run a proxy before `endpoint` until the block ends."""
+def proxy(endpoint: str, agreeing: bytes | None = None) -> Iterator[Proxy]:
+    """Run a proxy before `endpoint` until the block ends; one that is `agreeing` says yes, and this, to everything."""
     tricks: list[str] = []
     seen: list[str] = []
 
@@ -32,6 +33,9 @@ def proxy(endpoint: str) -> Iterator[Proxy]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             trick = tricks.pop(0) if tricks and self.command == "PUT" else "pass"
             seen.append(f"{self.command} {trick}")
+            if agreeing is not None or trick == "swallow":
+                self.answer(200, agreeing or b"", {})
+                return
             if trick == "conflict":
                 self.answer(409, CONFLICT, {"Content-Type": "application/xml"})
                 return

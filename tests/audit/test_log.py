@@ -16,6 +16,7 @@ from gate.audit.s3 import read_object
 from gate.errors import AuditUnavailable, UsageError
 from gate.models import Stream
 from gate.uris import parse_uri
+from tests.audit.proxy import proxy
 from tests.parts import Aws, free_port
 
 STREAM = Stream("acme/shop", "production")
@@ -241,6 +242,22 @@ class TestS3:
         log = open_audit_log(f"s3://bucket/x?region=eu-west-1&endpoint=http://127.0.0.1:{free_port()}", None)
         with pytest.raises(AuditUnavailable, match="can't be reached"):
             log.put(STREAM, 1, b"one")
+
+    @pytest.mark.parametrize("body", [b"", b"<html>Welcome to this network!</html>"])
+    def test_a_server_that_says_yes_to_everything_is_audit_unavailable(self, aws: Aws, body: bytes) -> None:
+        with proxy(aws.endpoint, agreeing=body) as between:
+            log = open_audit_log(f"s3://bucket/x?region={aws.region}&endpoint={between.endpoint}", None)
+            with pytest.raises(AuditUnavailable, match="does not give it back"):
+                log.put(STREAM, 1, b"one")
+
+    def test_a_put_that_went_nowhere_is_audit_unavailable(self, aws: Aws, bucket: str) -> None:
+        with proxy(aws.endpoint) as between:
+            between.tricks.append("swallow")
+            log = open_audit_log(f"s3://{bucket}?region={aws.region}&endpoint={between.endpoint}", None)
+            with pytest.raises(AuditUnavailable, match="does not give it back"):
+                log.put(STREAM, 1, b"one")
+            assert log.put(STREAM, 1, b"one") == log.uri(STREAM, 1)
+            assert between.seen == ["PUT swallow", "GET pass", "PUT pass", "GET pass"]
 
     def test_the_listing_turns_its_pages(self, aws: Aws, bucket: str) -> None:
         s3 = aws.client("s3")
