@@ -1,22 +1,28 @@
 """What `gate doctor` looks at: each finding says how a thing stands, and where it is not well, the fix."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gate.errors import GateError
+from gate.audit import START_ANEW, parse_record_path
+from gate.chain import anchored
+from gate.checkout import find
+from gate.errors import AuditUnavailable, GateError
 from gate.keys import REVOKED, PublicKey, TrustedKey
-from gate.models import Finding, Severity
+from gate.models import Finding, Head, Severity, Stream
 from gate.policy import Policy
 from gate.record import RecordError, parse
+from gate.steps import LEEWAY
 from gate.text import plural
-from gate.verification import LEEWAY
+from gate.uris import parse_uri
 
 if TYPE_CHECKING:
     from gate.audit import AuditLog
     from gate.replay import ReplayStore
 
+_ENTRIES = 10_000  # of the log that are searched for streams without a head, to be quick on a long one
 _SOON = 14 * 86400  # seconds before a key's window ends that somebody should know
 
 
@@ -101,6 +107,20 @@ def examine_file(path: Path, what: str, forbidden: int) -> Iterator[Finding]:
         yield Finding("ok", what, f"{path} has mode {mode:04o}")
 
 
+def examine_state(policy: Policy, base: Path | None) -> Iterator[Finding]:
+    """Whether state on the disk outlives its surroundings; relative paths start at `base`.
+
+    Raises:
+        UsageError: a URI names no path.
+    """
+    for field, text in (("replay store", policy.replay), ("audit log", policy.audit)):
+        uri = parse_uri(text)
+        if uri.scheme in ("sqlite", "file") and find(uri.path(base)):
+            message = "lies in a git checkout: a clean or a new clone forgets every use and every record"
+            fix = f"Move it out of the checkout, and write {uri.scheme}:///absolute/path in the policy."
+            yield Finding("warning", f"{field} {text}", message, fix)
+
+
 def examine_stores(replay: "ReplayStore", audit: "AuditLog", now: int) -> Iterator[Finding]:
     """Whether both stores answer, are set up as they must be, and agree about the newest record of each stream."""
     findings = [*replay.diagnose(), *audit.diagnose()]
@@ -114,27 +134,56 @@ def examine_stores(replay: "ReplayStore", audit: "AuditLog", now: int) -> Iterat
 
 
 def _examine_heads(replay: "ReplayStore", audit: "AuditLog", now: int) -> Iterator[Finding]:
-    newest, streams = 0, 0
-    for stream in replay.heads():
-        head = replay.head(stream)
-        if head is None:
-            continue
-        streams += 1
-        if head.written and audit.get(stream, head.seq) != head.record:
-            yield Finding(
-                "error",
-                f"audit {stream.path}",
-                f"record {head.seq} is not the one that was written",
-                "gate audit verify",
-            )
-        try:
-            newest = max(newest, parse(head.record).decided_at)
-        except RecordError as error:
-            yield Finding(
-                "error", f"audit {stream.path}", f"the anchored record is unusable: {error}", "gate audit verify"
-            )
-    yield Finding("ok", "audit", f"{plural(streams, 'stream')}, each at its anchored head")
-    yield _examine_clock(newest, now)
+    heads = {stream: head for stream in sorted(replay.heads()) if (head := replay.head(stream))}
+    findings = [finding for stream, head in heads.items() for finding in _examine_head(replay, audit, stream, head)]
+    findings += _examine_headless(replay, audit, heads.keys())
+    yield from findings
+    if all(finding.severity != "error" for finding in findings):
+        message = f"{plural(len(heads), 'stream')}, each at its anchored head" if heads else "no records yet"
+        yield Finding("ok", "audit", message)
+    yield _examine_clock(max(map(_decided_at, heads.values()), default=0), now)
+
+
+def _examine_head(replay: "ReplayStore", audit: "AuditLog", stream: Stream, head: Head) -> Iterator[Finding]:
+    """Whether the log ends where the replay store says, and as it says."""
+    subject = f"audit {stream.path}"
+    try:
+        anchored(stream, head)
+    except AuditUnavailable as error:
+        yield Finding("error", subject, error.message, "gate audit verify")
+    stands = audit.get(stream, head.seq)
+    if stands is None and not head.written:
+        message = f"record {head.seq:,} is still to be written; the replay store has its bytes"
+        yield Finding("warning", subject, message, "The next run of the gate writes it.")
+    elif stands != head.record:
+        message = f"record {head.seq:,} is not the one that the replay store anchors"
+        yield Finding("error", subject, message, "gate audit verify")
+    # A gate at work may have gone on since the head was read.
+    if audit.get(stream, head.seq + 1) is not None and replay.head(stream) == head:
+        message = f"the log goes on after record {head.seq:,}, where the replay store says that it ends"
+        yield Finding("error", subject, message, f"The replay store is an older copy, or of another log. {START_ANEW}")
+
+
+def _examine_headless(replay: "ReplayStore", audit: "AuditLog", known: Collection[Stream]) -> Iterator[Finding]:
+    """Whether the log has streams that the replay store does not know: it has forgotten which approvals are used."""
+    entries = list(islice(audit.listing(), _ENTRIES + 1))
+    places = filter(None, map(parse_record_path, entries[:_ENTRIES]))
+    headless = {place.stream for place in places if place.stream not in known}
+    count = sum(replay.head(stream) is None for stream in headless)  # a gate at work may have begun one meanwhile
+    if count:
+        message = f"the log has records of {plural(count, 'stream')} that the replay store has no head for"
+        yield Finding("error", "audit", message, f"The replay store is lost, or of another log. {START_ANEW}")
+    if len(entries) > _ENTRIES:
+        message = f"only the first {_ENTRIES:,} entries of the log were searched for streams without a head"
+        yield Finding("ok", "audit", f"{message}; gate audit verify reads them all")
+
+
+def _decided_at(head: Head) -> int:
+    """When the newest record of a stream was decided, 0 where that can't be told."""
+    try:
+        return parse(head.record).decided_at
+    except RecordError:
+        return 0
 
 
 def _examine_clock(newest: int, now: int) -> Finding:

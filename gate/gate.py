@@ -13,9 +13,10 @@ from gate.errors import AuditUnavailable, Denied, ReasonCode, ReplayUnavailable,
 from gate.models import Check, Commit, Consumption, Decision
 from gate.policy import Policy
 from gate.record import Entry
+from gate.steps import LEEWAY
 from gate.text import plural
 from gate.tokens import Approval
-from gate.verification import CHECKS, LEEWAY, check_age, check_separation, passed, verify
+from gate.verification import CHECKS, check_age, check_separation, passed, verify
 from gate.wiring import load_policy
 
 if TYPE_CHECKING:
@@ -186,7 +187,9 @@ class _Attempt:
     def unrecorded(self, error: Denied) -> Decision:
         """Without its record an allow is none; a denial stays what it is."""
         self._checks["record"] = Check("record", "fail", CHECKS["record"], error.message)
-        self.denial = self.denial or error
+        if self.denial is None:  # so the approvals were consumed
+            error.hint = f"{error.hint} The approval is used up: ask for a new one for the next run.".lstrip()
+            self.denial = error
         return self.decision(record=None)
 
     @property

@@ -13,7 +13,8 @@ from gate.policy import Policy
 from gate.policyfile import compile_policy
 from gate.rotation import revoke, rotate
 from gate.signers import Signer, create_key
-from gate.verification import LEEWAY, check_age, verify
+from gate.steps import LEEWAY
+from gate.verification import check_age, verify
 from tests.test_cli import gate
 from tests.world import ALICE, NOW, SHA, World
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 from gate.errors import Denied
 from gate.policy import Policy
 from gate.record import Record
+from gate.steps import STEPS
 from gate.tokens import Approval, decode
-from gate.verification import STEPS, check_age, check_separation, verify
+from gate.verification import check_age, check_separation, verify
 
 # What must hold under any policy that lists the key; who might approve what, only the policy of the time can say.
 _LASTING = [step.check for step in STEPS if step.name in ("key", "signature", "time", "audience", "scope", "run")]

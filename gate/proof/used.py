@@ -4,9 +4,9 @@ import heapq
 from collections.abc import Iterator, Sequence
 
 from gate.record import Record
+from gate.steps import LEEWAY
 from gate.text import printable
 from gate.tokens import Approval
-from gate.verification import LEEWAY
 
 _SLACK = LEEWAY + 3600  # seconds by which the clocks of two gates may differ before it is worth a word
 

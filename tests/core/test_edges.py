@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gate.errors import Denied
-from gate.verification import LEEWAY
+from gate.steps import LEEWAY
 from tests.core.decide import decide, denial
 from tests.core.mint import (
     ED25519,

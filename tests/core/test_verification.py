@@ -8,8 +8,9 @@ import pytest
 from gate.errors import Denied, PolicyError, UsageError, exit_code
 from gate.models import Commit, Identity
 from gate.policyfile import compile_policy
+from gate.steps import STEPS
 from gate.tokens import Approval
-from gate.verification import CHECKS, STEPS, check_separation, passed, verify
+from gate.verification import CHECKS, check_separation, passed, verify
 from tests.core.decide import BOB, DEPLOYMENT, GATE, PAIR, decide, denial
 from tests.core.faults import IN_ORDER, OTHERS, Fault
 from tests.core.mint import (
