@@ -1,14 +1,18 @@
 """`gate doctor`: what it says of policies, keys and stores, and the drill that hands in what must be refused."""
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gate.doctor import examine_policy, examine_signer, examine_stores
+from gate.audit.directory import Directory
+from gate.doctor import examine_policy, examine_signer, examine_state, examine_stores
 from gate.drill import drill
+from gate.errors import AuditUnavailable
 from gate.models import Finding, Head
 from gate.policyfile import compile_policy
 from gate.proof import prove
@@ -16,7 +20,7 @@ from gate.proof.events import Fault
 from gate.replay.memory import MemoryStore
 from tests.parts import Aws
 from tests.test_cli import gate
-from tests.world import NOW, SHA, World
+from tests.world import NOW, SHA, World, commit
 
 DAY = 86400
 
@@ -84,6 +88,92 @@ def test_clocks_and_records_that_do_not_fit(world: World) -> None:
     lines = worst(list(examine_stores(store, loaded.audit_log(), int(world.now))))
     assert any("record 1 is not the one" in line for line in lines)
     assert any("is unusable" in line for line in lines)
+
+
+def stores_findings(world: World) -> list[Finding]:
+    loaded = world.loaded()
+    return list(examine_stores(loaded.replay_store(), loaded.audit_log(), int(world.now)))
+
+
+def decide(world: World, count: int) -> None:
+    for _ in range(count):
+        assert world.gate().check(["no.token"], world.deployment()).record
+
+
+def remove_store(world: World) -> None:
+    for file in world.folder.glob("replay.db*"):
+        file.unlink()
+
+
+def test_a_log_without_records(world: World) -> None:
+    assert "no records yet" in [finding.message for finding in stores_findings(world)]
+
+
+def test_a_replay_store_that_was_lost(world: World) -> None:
+    decide(world, 2)
+    remove_store(world)
+    findings = stores_findings(world)
+    [lost] = [finding for finding in findings if finding.severity == "error"]
+    assert lost.message == "the log has records of 1 stream that the replay store has no head for"
+    assert "new replay store" in lost.fix
+    assert "new audit prefix" in lost.fix
+    assert not any("each at its anchored head" in finding.message for finding in findings)
+    assert not (world.folder / "replay.db").exists()
+    assert world.gate().check([], world.deployment()).record is None  # the store is back, with a head of its own
+    assert any("record 1 is not the one" in line for line in worst(stores_findings(world)))
+
+
+def test_an_older_copy_of_the_replay_store(world: World) -> None:
+    decide(world, 2)
+    with closing(sqlite3.connect(world.folder / "replay.db")) as db:
+        db.execute("VACUUM INTO ?", (str(world.folder / "backup"),))
+    decide(world, 1)
+    remove_store(world)
+    (world.folder / "backup").rename(world.folder / "replay.db")
+    findings = stores_findings(world)
+    [old] = [finding for finding in findings if finding.severity == "error"]
+    assert old.message == "the log goes on after record 2, where the replay store says that it ends"
+    assert "older copy" in old.fix
+    assert not any("each at its anchored head" in finding.message for finding in findings)
+
+
+def test_a_record_that_its_writer_could_not_write(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    decide(world, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Directory, "put", down)
+        assert world.gate().check([], world.deployment()).record is None
+    findings = stores_findings(world)
+    assert [f.message for f in findings if f.severity == "warning"] == [
+        "record 2 is still to be written; the replay store has its bytes"
+    ]
+    assert not any(finding.severity == "error" for finding in findings)
+    (world.folder / "audit" / "acme/shop/production/seq=000000000002.json").write_bytes(b"{}")
+    assert any("record 2 is not the one" in f.message for f in stores_findings(world) if f.severity == "error")
+
+
+def down(*_: object) -> str:
+    raise AuditUnavailable("It is down.")
+
+
+def test_only_so_many_entries_are_searched(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    decide(world, 3)
+    monkeypatch.setattr("gate.doctor._ENTRIES", 2)
+    assert any("only the first 2 entries" in finding.message for finding in stores_findings(world))
+    monkeypatch.setattr("gate.doctor._ENTRIES", 3)
+    assert not any("only the first" in finding.message for finding in stores_findings(world))
+
+
+def test_state_in_a_checkout(world: World) -> None:
+    policy = world.loaded().policy
+    assert worst(list(examine_state(policy, world.folder))) == []
+    commit(world.folder, "first", "alice@example.com")
+    findings = list(examine_state(policy, world.folder))
+    assert [finding.severity for finding in findings] == ["warning", "warning"]
+    assert "forgets every use" in findings[0].message
+    assert any(
+        finding["subject"] == "replay store sqlite:replay.db" and finding["severity"] == "warning"
+        for finding in json.loads(gate(world.folder, "doctor", "--json").stdout)["findings"]
+    )
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "dynamodb"])

@@ -220,6 +220,7 @@ def test_an_audit_log_that_is_down_blocks_and_burns_the_token(world: World) -> N
     token = world.token()
     decision = world.gate(audit=log).check([token], world.deployment())
     assert (decision.reason, decision.decision, decision.record) == ("audit.unavailable", "error", None)
+    assert decision.hint == "Start it. The approval is used up: ask for a new one for the next run."
     assert world.gate().check([token], world.deployment()).reason == "replay.used"
 
 
@@ -227,6 +228,7 @@ def test_a_denial_stays_a_denial_where_it_cannot_be_recorded(world: World) -> No
     log = Broken(world.loaded().audit_log(), "put", AuditUnavailable("It is down.", hint="Start it."))
     decision = world.gate(audit=log).check([], world.deployment())
     assert (decision.reason, decision.record) == ("token.missing", None)
+    assert "used up" not in decision.hint
     assert [check.name for check in decision.checks if check.status == "fail"] == ["parse", "record"]
 
 

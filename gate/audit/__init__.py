@@ -17,6 +17,15 @@ from gate.uris import parse_uri
 MAX_RECORD = 256 * 1024  # bytes: a head has to fit into one DynamoDB item, which ends at 400 KB
 
 
+# What to do once the replay store is lost. Both at once: the new store would hand a run that the old log blocked to the
+# new one as its first record.
+START_ANEW = (
+    "Wait until every approval has expired (the longest max_age). Then, in one change, give the policy a new replay "
+    "store (for SQLite: another file, or remove replay.db, for blocked runs have made a new one) and a new audit "
+    "prefix; keep the old log as it is (docs/operations.md)."
+)
+
+
 class NotARecord(AuditUnavailable):
     """Something that can't be a record stands where one belongs: a symbolic link, a folder, a delete marker."""
 
@@ -27,9 +36,7 @@ class Occupied(AuditUnavailable):
     def __init__(self, uri: str) -> None:
         super().__init__(
             f"Another record already stands at {uri}.",
-            hint="The replay store has lost its state, or belongs to another log. Wait until every approval has "
-            "expired (max_age), then give the policy a new audit prefix, and keep the old log as it is "
-            "(docs/operations.md).",
+            hint=f"The replay store has lost its state, or belongs to another log. {START_ANEW}",
         )
 
 

@@ -11,7 +11,7 @@ from gate.checkout import find
 from gate.cli import json_option, policy_option
 from gate.cli.init import KEY
 from gate.cli.pin import ask_pin
-from gate.doctor import examine_file, examine_policy, examine_signer, examine_stores
+from gate.doctor import examine_file, examine_policy, examine_signer, examine_state, examine_stores
 from gate.errors import GateError
 from gate.models import Finding
 from gate.signers import open_signer
@@ -74,6 +74,7 @@ def _examine(location: str, loaded: LoadedPolicy) -> list[Finding]:
     findings = [*examine_policy(loaded.policy, now)]
     if loaded.base:
         findings += _examine_files(Path(location), loaded.base)
+    findings += examine_state(loaded.policy, loaded.base)
     findings += examine_stores(loaded.replay_store(), loaded.audit_log(), now)
     return findings
 
