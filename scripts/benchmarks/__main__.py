@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks import checks, coldstart, live, proof, writers
+from scripts.benchmarks import checks, coldstart, live, proof, roundtrips, signers, writers
 from scripts.benchmarks.measure import FULL, QUICK, Row, Sizes
 from tests.parts import Aws, running_aws
 
@@ -42,6 +42,8 @@ def _rows(folder: Path, sizes: Sizes, only: str) -> Iterator[Row]:
             writers.SECTION: lambda: writers.rows(folder / "writers", sizes, aws),
             live.SECTION: lambda: live.rows(folder / "live", sizes, aws),
             proof.SECTION: lambda: proof.rows(folder / "proof", sizes),
+            signers.SECTION: lambda: signers.rows(folder / "signers", sizes, aws),
+            roundtrips.SECTION: lambda: roundtrips.rows(folder / "roundtrips", sizes, aws),
         }
         for section, part in parts.items():
             if only in section:
@@ -93,9 +95,9 @@ def _shown(rows: Iterator[Row]) -> list[Row]:
 
 
 def _line(row: Row) -> str:
-    against = f"{row.ratio:6.2f}x {row.baseline} ({_figure(row.baseline_value)})" if row.ratio else ""
+    against = f"{row.ratio:6.2f}x {row.baseline} ({_figure(row.baseline_value)})" if row.ratio is not None else ""
     verdict = {True: "met", False: "NOT MET", None: ""}[row.met]
-    target = f"≤ {row.target:.2f}  {verdict}" if row.target else ""
+    target = f"≤ {row.target:.2f}  {verdict}" if row.target is not None else ""
     return f"  {row.name:<44}{_figure(row.value):>9} {row.unit:<4}{against:<58}{target}".rstrip()
 
 

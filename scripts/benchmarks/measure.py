@@ -45,13 +45,50 @@ class Sizes(NamedTuple):
     repeats: int  # of writers at work
     seconds: float  # that they write, each time
     live_sqlite: tuple[int, int]
+    live_redis: tuple[int, int]
     live_dynamodb: tuple[int, int]
     consumptions: int
     records: tuple[int, ...]
+    signatures: int  # in each round
 
 
-FULL = Sizes(40, 100, 25, 11, (1, 2, 4, 8), 3, 0.5, (1_000, 1_000_000), (1_000, 10_000), 800, (1_000, 10_000, 100_000))
-QUICK = Sizes(2, 5, 1, 1, (1, 2), 1, 0.1, (10, 1_000), (10, 100), 5, (10, 100))
+FULL = Sizes(
+    rounds=40,
+    calls=100,
+    starts=25,
+    aws_starts=11,
+    writers=(1, 2, 4, 8),
+    repeats=3,
+    seconds=0.5,
+    live_sqlite=(1_000, 1_000_000),
+    live_redis=(1_000, 100_000),
+    live_dynamodb=(1_000, 10_000),
+    consumptions=800,
+    records=(1_000, 10_000, 100_000),
+    signatures=20,
+)
+QUICK = Sizes(
+    rounds=2,
+    calls=5,
+    starts=1,
+    aws_starts=1,
+    writers=(1, 2),
+    repeats=1,
+    seconds=0.1,
+    live_sqlite=(10, 1_000),
+    live_redis=(10, 1_000),
+    live_dynamodb=(10, 100),
+    consumptions=5,
+    records=(10, 100),
+    signatures=2,
+)
+
+
+def at_hand(what: str, *present: object) -> bool:
+    """Whether all that makes up a part is `present`; where it is not, say that it is not measured."""
+    if not all(present):
+        print(f"  not measured: this machine has no {what}", flush=True)
+    return all(present)
 
 
 def interleaved(subjects: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:

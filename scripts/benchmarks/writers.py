@@ -3,9 +3,12 @@
 import multiprocessing
 import multiprocessing.dummy
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -18,8 +21,9 @@ from gate.errors import Undecided
 from gate.models import Consumption
 from gate.record import Entry
 from gate.replay import ReplayStore, open_replay_store
-from scripts.benchmarks.measure import Row, Sizes
+from scripts.benchmarks.measure import Row, Sizes, at_hand
 from tests.parts import Aws
+from tests.redisserver import SAFE, RedisServer, running_redis
 from tests.world import ALICE, SHA
 
 SECTION = "consume + record"
@@ -50,14 +54,27 @@ def rows(folder: Path, sizes: Sizes, aws: Aws) -> Iterator[Row]:
     """Every pair, with each writer in a stream of its own, and with all of them in one."""
     folder.mkdir()
     where = f"?region={aws.region}&endpoint={aws.endpoint}"
-    pairs = (
-        Pair("memory:", f"file://{folder}/beside-memory"),
-        Pair(f"sqlite://{folder}/replay.db", f"file://{folder}/beside-sqlite"),
-        Pair(f"dynamodb://{aws.table()}{where}", f"s3://{aws.bucket()}/audit{where}"),
-    )
-    for pair in pairs:
-        yield from _rows(pair, "own streams", sizes)
-        yield from _rows(pair, "one stream", sizes)
+    yield from _both(Pair("memory:", f"file://{folder}/beside-memory"), sizes)
+    yield from _both(Pair(f"sqlite://{folder}/replay.db", f"file://{folder}/beside-sqlite"), sizes)
+    with redis_at_hand(folder / "redis") as redis:
+        if redis:
+            yield from _both(Pair(redis.uri, f"file://{folder}/beside-redis"), sizes)
+    yield from _both(Pair(f"dynamodb://{aws.table()}{where}", f"s3://{aws.bucket()}/audit{where}"), sizes)
+
+
+@contextmanager
+def redis_at_hand(folder: Path) -> Iterator[RedisServer | None]:
+    """A server of its own that has every write on its disk before it answers, None where there is none to run."""
+    if not at_hand("redis-server, or no redis for Python", shutil.which("redis-server"), find_spec("redis")):
+        yield None
+        return
+    with running_redis(folder, *SAFE) as server:
+        yield server
+
+
+def _both(pair: Pair, sizes: Sizes) -> Iterator[Row]:
+    yield from _rows(pair, "own streams", sizes)
+    yield from _rows(pair, "one stream", sizes)
 
 
 def _rows(pair: Pair, streams: str, sizes: Sizes) -> Iterator[Row]:

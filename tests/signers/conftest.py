@@ -1,8 +1,5 @@
 """Every scheme of signers with keys of every algorithm, so that one contract is tested over all."""
 
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -14,30 +11,22 @@ from gate.keys import ALGORITHMS, Algorithm
 from gate.signers import create_key
 from tests.parts import Aws, need
 from tests.signers.gcp import Kms, running_kms
-from tests.signers.places import Hsm, KmsKeys, Place
-
-_MODULES = [
-    "/usr/lib/softhsm/libsofthsm2.so",
-    "/usr/lib64/pkcs11/libsofthsm2.so",
-    "/opt/homebrew/lib/softhsm/libsofthsm2.so",
-    "/usr/local/lib/softhsm/libsofthsm2.so",
-]
+from tests.signers.places import Hsm, KmsKeys, Place, softhsm_module
 
 
 @pytest.fixture(scope="session")
 def hsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hsm]:
     """A SoftHSM of this process, with the tokens `gate`, `moody` and, twice, `twin`."""
-    module = next((Path(path) for path in _MODULES if Path(path).exists()), None)
+    module = softhsm_module()
     need(find_spec("pkcs11") is not None, "python-pkcs11 (pip install python-pkcs11)")
-    need(module is not None and shutil.which("softhsm2-util") is not None, "SoftHSM (apt install softhsm2)")
+    need(module is not None, "SoftHSM (apt install softhsm2)")
     assert module
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("GATE_PKCS11_PIN", raising=False)
         server = Hsm(module, tmp_path_factory.mktemp("softhsm"))
         patch.setenv("SOFTHSM2_CONF", str(server.configuration))
         for token in ("gate", "moody", "twin", "twin"):
-            command = ["softhsm2-util", "--init-token", "--free", "--label", token, "--so-pin", "securityofficer"]
-            subprocess.run([*command, "--pin", server.pin], env=dict(os.environ), check=True, capture_output=True)
+            server.add_token(token)
         yield server
 
 

@@ -1,6 +1,9 @@
 """Where signers keep their keys, and how tests make some there."""
 
+import os
 import secrets
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +13,20 @@ from gate.signers import Signer, open_signer
 from tests.parts import Aws
 
 SPECS: dict[str, str] = {"Ed25519": "ECC_NIST_EDWARDS25519", "ES256": "ECC_NIST_P256"}
+
+
+_MODULES = [
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib64/pkcs11/libsofthsm2.so",
+    "/opt/homebrew/lib/softhsm/libsofthsm2.so",
+    "/usr/local/lib/softhsm/libsofthsm2.so",
+]
+
+
+def softhsm_module() -> Path | None:
+    """Where SoftHSM lies, None if this machine lacks it or the command that sets it up."""
+    found = next((Path(path) for path in _MODULES if Path(path).exists()), None)
+    return found if shutil.which("softhsm2-util") else None
 
 
 class Place(NamedTuple):
@@ -63,6 +80,12 @@ class Hsm:
         path = self.folder / name
         path.write_text("\n".join([*lines, *more, ""]))
         return path
+
+    def add_token(self, label: str) -> None:
+        """Another token; there may be several of one label."""
+        command = ["softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", "securityofficer"]
+        environment = os.environ | {"SOFTHSM2_CONF": str(self.configuration)}
+        subprocess.run([*command, "--pin", self.pin], env=environment, check=True, capture_output=True)
 
     def uri(self, label: str, token: str = "gate", **options: str) -> str:
         """The URI of a key."""
