@@ -60,7 +60,11 @@ def test_aws_commands_make_what_the_doctor_finds_healthy(page: Path, tmp_path: P
         *open_replay_store(f"dynamodb://{table}?{where}", None).diagnose(),
         *open_audit_log(f"s3://{bucket}/prod?{where}", None).diagnose(),
     ]
-    assert [finding.severity for finding in findings] == ["ok"] * 4, findings
+    left_over = [finding.message for finding in findings if finding.severity != "ok"]
+    if page.name == "README.md":  # which says that the bucket's policy is still to come
+        left_over = [message for message in left_over if not message.startswith("its policy does not")]
+    assert left_over == []
+    assert len(findings) >= 5
     aws.client("s3").delete_bucket(Bucket=bucket)  # the next page makes both too
     aws.client("dynamodb").update_table(TableName=table, DeletionProtectionEnabled=False)
     aws.client("dynamodb").delete_table(TableName=table)

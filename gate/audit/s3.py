@@ -1,21 +1,23 @@
-"""`s3://BUCKET/PREFIX?region=R[&endpoint=URL]`: an audit log in an S3 bucket with Object Lock.
+"""`s3://BUCKET/PREFIX?region=R[&endpoint=URL][&owner=ACCOUNT]`: an audit log in an S3 bucket with Object Lock.
 
 IAM actions. The gate: `s3:PutObject` and `s3:GetObject` on the prefix, `s3:ListBucket` on the bucket (without which AWS
 answers 403, not 404, where there is no record). An auditor: `s3:GetObject`, `s3:ListBucket`. `gate doctor` besides:
-`s3:GetBucketVersioning`, `s3:GetBucketObjectLockConfiguration`. Object Lock protects versions, not names, so deny
-`s3:DeleteObject` and `s3:BypassGovernanceRetention` to all of them.
+`s3:GetBucketVersioning`, `s3:GetBucketObjectLockConfiguration`, `s3:GetBucketPolicy`. Object Lock
+protects versions, not names, so deny `s3:DeleteObject` and `s3:BypassGovernanceRetention` to all of them.
 """
 
 import random
+import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from gate.audit import MAX_RECORD, NotARecord, Occupied, RecordPath
+from gate.audit.s3health import examine
 from gate.aws import check_options, client, code, explain, speaks_in_clear
 from gate.errors import AuditUnavailable, UsageError
 from gate.models import Finding, Stream
@@ -33,7 +35,7 @@ def open_log(uri: Uri, base: Path | None) -> "Bucket":  # noqa: ARG001 (every ba
     Raises:
         UsageError: the URI names no bucket or region, or has an unknown option.
     """
-    check_options(uri)
+    _check(uri)
     bucket, prefix = uri.location("bucket")
     return Bucket(bucket, prefix.strip("/"), uri.query)
 
@@ -45,14 +47,21 @@ def read_object(uri: Uri, limit: int) -> bytes:
         UsageError: the URI names no bucket, key or region.
         AuditUnavailable: the object can't be read, or does not exist.
     """
-    check_options(uri)
+    _check(uri)
     bucket, key = uri.location("bucket")
     if not key:
-        raise UsageError(f"{uri.text}: names no object", hint="Write s3://BUCKET/KEY?region=R.")
+        raise UsageError(f"s3://{bucket}: names no object", hint="Write s3://BUCKET/KEY?region=R.")
     data = Bucket(bucket, "", uri.query).object(key, limit)
     if data is None:
         raise AuditUnavailable(f"s3://{bucket}/{key} does not exist.", hint="Correct its name.")
     return data
+
+
+def _check(uri: Uri) -> None:
+    bare = uri._replace(text=f"{uri.scheme}:{uri.rest}")  # no message shows the account
+    check_options(bare, "owner")
+    if not re.fullmatch(r"[0-9]{12}", uri.query.get("owner", "0" * 12)):
+        raise UsageError(f"{bare.text}: the owner is not an AWS account", hint="Write owner= and its 12 digits.")
 
 
 class Bucket:
@@ -62,6 +71,7 @@ class Bucket:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._query = query
+        self._owner = query.get("owner")
         self._what = f"The S3 bucket {printable(bucket)}"
 
     def put(self, stream: Stream, seq: int, record: bytes) -> str:
@@ -119,22 +129,9 @@ class Bucket:
         except AuditUnavailable as error:
             yield Finding("error", subject, error.message, error.hint)
             return
-        yield Finding("ok", subject, "answers")
-        yield self._diagnosed(
-            Finding("warning", subject, "keeps no versions", "aws s3api put-bucket-versioning (docs/operations.md)"),
-            self._keeps_versions,
-            "keeps versions",
-        )
-        yield self._diagnosed(
-            Finding(
-                "warning",
-                subject,
-                "does not lock records: there is no Object Lock with a default retention",
-                "aws s3api put-object-lock-configuration (docs/operations.md)",
-            ),
-            self._locks,
-            "locks every record for a time (Object Lock)",
-        )
+        owned = ", and belongs to the account that its URI names" if self._owner else ""
+        yield Finding("ok", subject, f"answers{owned}")
+        yield from examine(subject, f"{self._bucket}/{self._prefix}", self._settings)
 
     def object(self, key: str, limit: int) -> bytes | None:
         """At most the first `limit` bytes of an object, None where there is none.
@@ -161,7 +158,11 @@ class Bucket:
 
     @cached_property
     def _client(self) -> Any:
-        return client("s3", self._query)
+        made = client("s3", self._query)
+        if self._owner:
+            expected = {"ExpectedBucketOwner": self._owner}
+            made.meta.events.register("provide-client-params.s3", lambda params, **_: params | expected)
+        return made
 
     def _key(self, stream: Stream, seq: int) -> str:
         return f"{self._prefix}{RecordPath(stream, seq)}"
@@ -188,24 +189,16 @@ class Bucket:
             hint="Is it S3 that answers there? Check the endpoint in its URI, and what stands in between.",
         )
 
-    def _keeps_versions(self) -> bool:
-        return bool(self._client.get_bucket_versioning(Bucket=self._bucket).get("Status") == "Enabled")
-
-    def _locks(self) -> bool:
-        try:
-            answer = self._client.get_object_lock_configuration(Bucket=self._bucket)
-        except Exception as error:
-            if code(error) == "ObjectLockConfigurationNotFoundError":
-                return False
-            raise
-        return "DefaultRetention" in answer["ObjectLockConfiguration"].get("Rule", {})
-
-    def _diagnosed(self, bad: Finding, ask: Callable[[], bool], good: str) -> Finding:
-        try:
-            with self._explained():
-                return Finding("ok", bad.subject, good) if ask() else bad
-        except AuditUnavailable as error:
-            return Finding("warning", bad.subject, f"can't tell whether it {good}: {error.message}", error.hint)
+    def _settings(self, operation: str) -> Mapping[str, Any]:
+        """What the bucket answers to an `operation` of the SDK; empty where it has no such setting."""
+        with self._explained():
+            try:
+                answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self._bucket)
+            except Exception as error:
+                if code(error) not in ("ObjectLockConfigurationNotFoundError", "NoSuchBucketPolicy"):
+                    raise
+                return {}
+            return answer
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -214,6 +207,11 @@ class Bucket:
         except AuditUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 (whatever the SDK raises, the log did not answer)
+            if self._owner and code(error) in ("AccessDenied", "403"):  # S3 tells the two apart to nobody
+                raise AuditUnavailable(
+                    f"{self._what} belongs to another account than its URI says, or AWS denies access.",
+                    hint="Check owner= in the URI; then grant the actions that docs/operations.md lists.",
+                ) from None
             message, hint = explain(error, self._what)
             raise AuditUnavailable(message, hint=hint) from None
 

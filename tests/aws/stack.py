@@ -87,7 +87,7 @@ class Deployed(NamedTuple):
         )
         lock = resources["AuditBucket"]["Properties"]["ObjectLockConfiguration"]
         assert lock["Rule"]["DefaultRetention"] == {"Mode": {"Ref": "RetentionMode"}, "Days": {"Ref": "RetentionDays"}}
-        lock["Rule"]["DefaultRetention"] = {"Mode": "GOVERNANCE", "Days": days}
+        lock["Rule"]["DefaultRetention"] = {"Mode": "COMPLIANCE", "Days": days}
         self.aws.client("s3").put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock)
 
 
