@@ -98,6 +98,11 @@ class Report:
         """How many decisions were selected."""
         return self.verdicts.total()
 
+    @property
+    def is_blank(self) -> bool:
+        """True where the log holds nothing at all, good or bad."""
+        return not self.records and not self.finding_count
+
     def newest(self) -> list[Row]:
         """The newest rows, newest first."""
         return sorted(self._newest, reverse=True)

@@ -12,7 +12,7 @@ from gate.report.chart import chart, svg
 from gate.report.words import WORDS
 from gate.text import plural, printable, utc
 
-_LABELS = {"allow": "Allowed", "deny": "Denied", "error": "Blocked"}
+_LABELS = {"allow": "Allowed", "deny": "Refused", "error": "Not decided"}
 
 
 def page(report: Report, made_at: int) -> Iterator[str]:
@@ -56,20 +56,20 @@ def _covered(report: Report) -> str:
     until = chosen.until - DAY if chosen.until is not None else max(days, default=0) * DAY
     what = _text(chosen.repository) or "All repositories"
     where = f"into {_text(chosen.environment)}" if chosen.environment else "into all environments"
-    when = f", {_date(since)} to {_date(until)}" if days or None not in chosen[:2] else ""
-    return f"{what} {where}{when}"
+    when = " to ".join(dict.fromkeys((_date(since), _date(until))))
+    return f"{what} {where}, {when}" if days or None not in chosen[:2] else f"{what} {where}"
 
 
 def _summary(report: Report) -> str:
     if not report.total:
-        return "No decisions were recorded here."
+        if report.records:
+            return f"Nothing matches: of {plural(report.records, 'decision')} in the log, none is what was asked for."
+        return "No decisions could be read." if report.finding_count else "No decisions were recorded yet."
     allowed, refused = report.verdicts["allow"], report.total - report.verdicts["allow"]
     caution = "According to records that are not proved, " if report.finding_count else ""
     sentence = f"{caution}<strong>{plural(allowed, 'deployment')}</strong> {'was' if allowed == 1 else 'were'} allowed"
     if allowed:
-        sentence += (
-            f", each on the signed approval of a named engineer ({plural(len(report.approvers), 'approver')} in all)"
-        )
+        sentence += _whose(allowed, len(report.approvers))
     if not refused:
         return f"{sentence}; none was refused."
     [(reason, count)] = report.reasons.most_common(1)
@@ -80,6 +80,12 @@ def _summary(report: Report) -> str:
     )
 
 
+def _whose(allowed: int, approvers: int) -> str:
+    if allowed > 1:
+        return f", each on the signed approval of a named engineer ({plural(approvers, 'approver')} in all)"
+    return f", on the signed approval of {'a named engineer' if approvers == 1 else f'{approvers:,} named engineers'}"
+
+
 def _proof(report: Report) -> Iterator[str]:
     if report.finding_count:
         more = report.finding_count - len(report.findings)
@@ -88,6 +94,9 @@ def _proof(report: Report) -> Iterator[str]:
         yield f"<p>{plural(report.finding_count, 'finding')} in {records}{_left_out(report)}:</p><ul>"
         yield from (f"<li>{_text(finding, 1000)}</li>" for finding in report.findings)
         yield f"<li>… and {more:,} more: gate audit verify</li></ul></section>" if more else "</ul></section>"
+        return
+    if report.is_blank:
+        yield '<section class="proof"><h2>The audit log holds no records yet</h2></section>'
         return
     yield '<section class="proof"><h2>✓ The audit log is proved</h2><p>'
     yield f"All {plural(report.records, 'record')} of the log stand unaltered in their places, and the signatures "
@@ -112,8 +121,8 @@ def _left_out(report: Report) -> str:
 def _figures(report: Report) -> str:
     figures = (
         ("Allowed", report.verdicts["allow"], "good"),
-        ("Denied", report.verdicts["deny"], "bad"),
-        ("Not decided", report.verdicts["error"], "bad"),
+        ("Refused", report.total - report.verdicts["allow"], "bad"),
+        ("of these, not decided", report.verdicts["error"], "bad"),
         ("Approvers", len(report.approvers), ""),
     )
     cards = (
@@ -124,13 +133,13 @@ def _figures(report: Report) -> str:
 
 def _chart(report: Report) -> str:
     drawn = chart(report.days)
-    first, last = _date(drawn.bars[0].day * DAY), _date(max(report.days)[0] * DAY)
+    ends = dict.fromkeys((_date(drawn.bars[0].day * DAY), _date(max(report.days)[0] * DAY)))
     return (
         "<figure><h2>Deployments over time</h2>"
         f'<p class="key quiet"><span><b class="good">▲ allowed</b>, up to {drawn.most_allowed:,}</span>'
         f'<span><b class="bad">▼ refused</b>, up to {drawn.most_refused:,}</span>'
         f"<span>each bar: one {drawn.unit}</span></p>{svg(drawn)}"
-        f'<p class="ends quiet"><span>{first}</span><span>{last}</span></p></figure>'
+        f'<p class="ends quiet">{"".join(f"<span>{end}</span>" for end in ends)}</p></figure>'
     )
 
 

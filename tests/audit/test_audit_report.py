@@ -109,12 +109,43 @@ class TestReport:
 
     def test_a_log_of_denials_only(self, run: Run, book: Book) -> None:
         page, _ = self.report(run, book, "--until", "2000-01-01")
-        assert "No decisions" in page.text
+        assert "Nothing matches: of 6 decisions in the log, none is what was asked for." in page.text
+        done = run("report", "--until", "2000-01-01")
+        assert (done.code, done.out) == (
+            0,
+            "PROVED  nothing matches (0 of 6 decisions), in audit.html\n",
+        )
         book.world.now += 9 * 86400
         book.deny(9)
         page, _ = self.report(run, book, "--since", utc(int(book.world.now))[:10])
         assert "0 deployments were allowed; 1 was refused" in page.text
+        assert page.text.count(utc(int(book.world.now))[:10]) == 5  # on top, in the list, and thrice with the picture
         assert "Who approved" not in page.text.replace("Who approved what", "")
+
+    def test_a_log_without_records(self, run: Run, book: Book) -> None:
+        page, rows = self.report(run, book, "--offline", "--audit", "file:nowhere")
+        assert rows == []
+        assert "No decisions were recorded yet." in page.text
+        assert "holds no records yet" in page.text
+        assert "proved" not in page.text
+        assert run("report", "--offline", "--audit", "file:nowhere").out == "no records yet, in audit.html\n"
+
+    def test_days_that_can_not_be(self, run: Run) -> None:
+        done = run("report", "--since", "2026-11-02", "--until", "2026-11-01")
+        assert (done.code, done.out) == (2, "")
+        assert "No day is of --since and later" in done.err
+        assert run("report", "--since", "2026-11-02", "--until", "2026-11-02").code == 0
+
+    def test_one_deployment_is_not_each(self, run: Run, book: Book) -> None:
+        book.world.now += 9 * 86400
+        book.allow(9)
+        page, _ = self.report(run, book, "--since", utc(int(book.world.now))[:10])
+        assert "1 deployment was allowed, on the signed approval of a named engineer; none was refused." in page.text
+
+    def test_the_figures_use_the_words_of_the_rest(self, run: Run, book: Book) -> None:
+        page, _ = self.report(run, book)
+        assert "Refused2of these, not decided0" in page.text
+        assert "Denied" not in page.text
 
     def test_old_policies_are_asked_for(self, run: Run, book: Book) -> None:
         book.world.path.write_bytes(book.world.path.read_bytes().replace(b"15m", b"10m"))
@@ -145,7 +176,7 @@ class TestReport:
         page, rows = self.report(run, book, "--repository", "acme/other", "--environment", "a<b")
         assert rows == []
         assert "acme/other into a<b" in page.text
-        assert "No decisions were recorded here." in page.text
+        assert "Nothing matches" in page.text
         assert "The audit log is proved" in page.text
 
     def test_json(self, run: Run, book: Book) -> None:

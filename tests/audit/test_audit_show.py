@@ -2,6 +2,7 @@
 
 import json
 
+import click
 import pytest
 
 from gate.issuer import Issuer
@@ -30,6 +31,15 @@ class TestShow:
             f"{utc(now)}  allowed  acme/shop 1f3c9ab2e0aa production  approved by alice@example.com "
             f'("hotfix for login") key test-key run 4711  {book.log.uri(STREAM, 7)}\n'
         )
+
+    @pytest.mark.parametrize("columns", [40, 4000])
+    def test_on_a_narrow_terminal_the_record_has_a_line_of_its_own(
+        self, run: Run, book: Book, monkeypatch: pytest.MonkeyPatch, columns: int
+    ) -> None:
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+        monkeypatch.setenv("COLUMNS", str(columns))
+        between = "\n    " if columns == 40 else "  "
+        assert click.unstyle(run("show", sha(1)).out).endswith(f"key test-key{between}{book.log.uri(STREAM, 1)}\n")
 
     def test_denials_say_why(self, run: Run, book: Book) -> None:
         done = run("show", sha(3))
@@ -60,7 +70,8 @@ class TestShow:
 
     def test_only_one_repository_or_environment(self, run: Run, book: Book) -> None:
         assert run("show", sha(1), "--repository", "ACME/shop", "--environment", "production").code == 0
-        assert run("show", sha(1), "--repository", "acme/other").code == 1
+        done = run("show", sha(1), "--repository", "acme/other")
+        assert (done.code, done.err) == (1, f"gate: no decision on {sha(1)} is recorded for that repository\n")
         assert run("show", sha(1), "--environment", "staging").code == 1
 
     @pytest.mark.parametrize("text", ["", "abc", "main", "x" * 40, "\x1b[31m", "../..", "g000"])

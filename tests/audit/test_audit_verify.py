@@ -20,6 +20,11 @@ class TestVerify:
         assert (done.code, done.err) == (0, "")
         assert done.out == "PROVED  6 records in 1 stream: 4 allows verified again, under the policy that decided.\n"
 
+    def test_a_log_without_records_is_not_called_proved(self, run: Run) -> None:
+        done = run("verify", "--offline", "--audit", "file:nowhere")
+        assert done.code == 0
+        assert done.out.splitlines()[1:] == ["no records yet: there is nothing to prove"]
+
     def test_something_is_wrong(self, run: Run, book: Book) -> None:
         book.rewrite(4, message="x")
         done = run("verify")

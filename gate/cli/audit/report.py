@@ -62,6 +62,13 @@ def report(
     """
     if table_path and table_path.absolute() == output.absolute():
         raise UsageError("The page and the CSV can't be one file.", hint="Name another one: --csv.")
+    if since and until and since > until:
+        raise UsageError(
+            "No day is of --since and later, and of --until and earlier.",
+            expected=f"--until {since:%Y-%m-%d} or later",
+            actual=f"{until:%Y-%m-%d}",
+            hint="Exchange the two.",
+        )
     selection = Selection(
         _seconds(since),
         None if until is None else _seconds(until, DAY),
@@ -73,10 +80,19 @@ def report(
     if as_json:
         click.echo(json.dumps(_as_json(made, output, table_path)))
     else:
-        proved = click.style("NOT PROVED", fg="red") if made.finding_count else click.style("PROVED", fg="green")
         files = " and ".join(printable(str(path)) for path in (output, table_path) if path)
-        click.echo(f"{proved}  {plural(made.total, 'decision')}, in {files}")
+        click.echo(f"{_outcome(made)}, in {files}")
     sys.exit(1 if made.finding_count else 0)
+
+
+def _outcome(made: Report) -> str:
+    """What a person wants to know in the end."""
+    if made.is_blank:
+        return "no records yet"
+    proved = click.style("NOT PROVED", fg="red") if made.finding_count else click.style("PROVED", fg="green")
+    if not made.total and made.records:
+        return f"{proved}  nothing matches (0 of {plural(made.records, 'decision')})"
+    return f"{proved}  {plural(made.total, 'decision')}"
 
 
 def _seconds(day: datetime | None, more: int = 0) -> int | None:
@@ -128,6 +144,7 @@ def _as_json(made: Report, output: Path, table_path: Path | None) -> dict[str, o
         "offline": made.offline,
         "page": str(output),
         "csv": str(table_path) if table_path else None,
+        "records": made.records,
         "decisions": made.total,
         "allowed": made.verdicts["allow"],
         "denied": made.verdicts["deny"],

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -59,9 +60,11 @@ def show(
         click.echo(json.dumps({"sha": sha, "decisions": [_as_json(answer) for answer in answers]}))
     else:
         for answer in answers:
-            click.echo(_line(answer))
+            click.echo(_fitted(_line(answer), printable(answer.uri, 1000)))
     if not answers:
-        click.echo(f"gate: no decision on {sha} is recorded", err=True)
+        filters = [name for name, value in (("repository", repository), ("environment", environment)) if value]
+        where = f" for that {' and '.join(filters)}" if filters else ""
+        click.echo(f"gate: no decision on {sha} is recorded{where}", err=True)
     sys.exit(0 if answers and not any(answer.doubt for answer in answers) else 1)
 
 
@@ -76,6 +79,14 @@ def _check_one_commit(sha: str, answers: Sequence[Answer]) -> None:
         )
 
 
+def _fitted(line: str, uri: str) -> str:
+    """The line and the record's URI; on a terminal that is too narrow for both, the URI on a line of its own."""
+    whole = f"{line}  {uri}"
+    if sys.stdout.isatty() and len(click.unstyle(whole)) > shutil.get_terminal_size().columns:
+        return f"{line}\n    {uri}"
+    return whole
+
+
 def _line(answer: Answer) -> str:
     record, deployment = answer.record, answer.record.deployment
     word, colour = _VERDICTS[verdict(record.reason)]
@@ -84,7 +95,6 @@ def _line(answer: Answer) -> str:
         click.style(word, fg=colour),
         f"{deployment.repository} {deployment.sha[:12]} {deployment.environment}",
         _who(answer) + (f" run {printable(deployment.run_id)}" if deployment.run_id else ""),
-        printable(answer.uri, 1000),
     ]
     if answer.doubt:
         parts.insert(2, click.style(f"NOT PROVED: {printable(answer.doubt)}", fg="red"))

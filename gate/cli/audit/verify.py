@@ -79,6 +79,8 @@ class _Tally:
     def summary(self) -> str:
         """What a person wants to know in the end."""
         where = f"{plural(self.records, 'record')} in {plural(len(self.streams), 'stream')}"
+        if not self.records and not self.finding_count:
+            return "no records yet: there is nothing to prove"
         if self.finding_count:
             return f"{click.style('NOT PROVED', fg='red')}  {plural(self.finding_count, 'finding')} in {where}."
         again = f"{plural(self.allows['policy'], 'allow')} verified again, under the policy that decided"
