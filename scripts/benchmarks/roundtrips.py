@@ -113,8 +113,8 @@ def _counter(upstream: str) -> Iterator[_Counter]:
 
 def _world(folder: Path, aws: Aws) -> World:
     where = f"?region={aws.region}&endpoint={aws.endpoint}"
-    stores = {"replay": f"dynamodb://{aws.table()}{where}", "audit": f"s3://{aws.bucket()}/audit{where}"}
-    return World(folder, now=int(time.time()), **stores)
+    replay, audit = f"dynamodb://{aws.table()}{where}", f"s3://{aws.bucket()}/audit{where}"
+    return World(folder, replay=replay, audit=audit, now=int(time.time()))
 
 
 def _verify(world: World, token: str, proxy: str) -> None:
