@@ -7,6 +7,7 @@ the head says, and what the head says is never lost.
 
 import random
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 from gate.audit import AuditLog
@@ -16,6 +17,8 @@ from gate.record import Entry, Record, RecordError, compose, digest, parse
 from gate.replay import ReplayStore
 from gate.text import printable
 
+MOST_RECORDS = 1_000  # that one decision looks back over, the head included
+_BLOCK = 32  # records read at once: a round trip or two to S3
 _TRIES = 100
 _LONGEST_PAUSE = 0.2  # seconds
 _jitter = random.SystemRandom()
@@ -51,15 +54,52 @@ def append(log: AuditLog, heads: ReplayStore, entry: Entry) -> str:
     )
 
 
-def last_allowed_sha(heads: ReplayStore, stream: Stream) -> str | None:
-    """The newest sha that was allowed in `stream`, None where none ever was.
+def allowed_shas(log: AuditLog, heads: ReplayStore, stream: Stream) -> Iterator[str]:
+    """The shas that were allowed in `stream`, newest first, each once.
+
+    The first needs nothing but the anchored head. For the others the log is read, backwards, as far as they are asked
+    for, and at most `MOST_RECORDS`.
 
     Raises:
-        AuditUnavailable: the anchored head is no record of this stream.
+        AuditUnavailable: the head is no record of this stream, or a record in the log is not the one that was chained.
         ReplayUnavailable: the head can't be had.
     """
     head = heads.head(stream)
-    return anchored(stream, head).last_allowed_sha if head is not None else None
+    given: set[str] = set()
+    for record in _backwards(log, stream, head) if head else ():
+        sha = record.last_allowed_sha
+        if sha is None:  # nor was any before
+            return
+        if sha not in given:
+            given.add(sha)
+            yield sha
+
+
+def _backwards(log: AuditLog, stream: Stream, head: Head) -> Iterator[Record]:
+    """The anchored record, then those before it, each proved by the digest that the one after it holds."""
+    record = anchored(stream, head)
+    yield record
+    oldest = max(1, head.seq - MOST_RECORDS + 1)
+    for last in range(head.seq - 1, oldest - 1, -_BLOCK):
+        first = max(oldest, last - _BLOCK + 1)
+        for seq, data in zip(range(last, first - 1, -1), reversed([*log.read(stream, first, last)]), strict=True):
+            record = _chained(stream, seq, data, record.previous)
+            yield record
+
+
+def _chained(stream: Stream, seq: int, data: bytes | None, expected: str) -> Record:
+    """Record number `seq`, whose digest must be the expected one."""
+    if data is not None and digest(data) == expected:
+        with suppress(RecordError):
+            record = parse(data)
+            if (record.stream, record.seq) == (stream, seq):
+                return record
+    where = f"Record {seq} of {printable(stream.path)} in the audit log"
+    what = "gone" if data is None else "not the one that was written"
+    raise AuditUnavailable(
+        f"{where} is {what}, so what was allowed before can't be told.",
+        hint="Run gate audit verify: it names every record that was altered or removed (docs/audit.md).",
+    )
 
 
 def anchored(stream: Stream, head: Head) -> Record:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gate import __version__
-from gate.chain import append, last_allowed_sha
+from gate.chain import allowed_shas, append
 from gate.deployment import Deployment
 from gate.errors import AuditUnavailable, Denied, ReasonCode, ReplayUnavailable, Undecided, UsageError
 from gate.models import Check, Commit, Consumption, Decision
@@ -113,8 +113,8 @@ class Gate:
                 "Who wrote the commits can't be told: there is neither a checkout nor a forge to ask.",
                 hint="Run the gate in a full clone (fetch-depth: 0), or give it a token for the forge's API.",
             )
-        base = last_allowed_sha(self._replay, deployment.stream)
-        return tuple(self._history.commits(deployment.repository, base, deployment.sha))
+        allowed = allowed_shas(self._audit, self._replay, deployment.stream)
+        return tuple(self._history.commits(deployment.repository, allowed, deployment.sha))
 
     def _check_checkout(self, attempt: "_Attempt") -> None:
         if self._checkout is None:

@@ -10,11 +10,15 @@ from gate.models import Commit
 class History(Protocol):
     """A source of commits: the local clone, or a forge's API."""
 
-    def commits(self, repository: str, base: str | None, sha: str) -> Iterable[Commit]:
-        """The commits of `base..sha`; without a base (nothing was ever allowed) those of `sha^1..sha`.
+    def commits(self, repository: str, allowed: Iterable[str], sha: str) -> Iterable[Commit]:
+        """The commits that are new in `sha`, where those of `allowed` were allowed before it, newest first.
+
+        They are those of `base..sha`, where the base is the first of `allowed` that is `sha` or an ancestor of it. If
+        nothing was ever allowed they are those of `sha^1..sha`. `allowed` is read only as far as needed, and may raise
+        errors of its own.
 
         Raises:
-            Unattributed: the range can't be had whole.
+            Unattributed: the range can't be had whole, or none of `allowed` is a base.
         """
         ...
 

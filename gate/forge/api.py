@@ -27,6 +27,10 @@ _HEADERS = {
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
+class NotThere(Unattributed):
+    """The API knows no such thing, or hides it from this token (404)."""
+
+
 class _Answer(NamedTuple):
     status: int
     headers: dict[str, str]
@@ -94,7 +98,8 @@ class Connection:
         """The object at `path`, relative to the API's URL.
 
         Raises:
-            Unattributed: there is none, it may not be read, or the forge does not answer as it should.
+            NotThere: there is none, or none that this token may see.
+            Unattributed: it may not be read, or the forge does not answer as it should.
         """
         url = f"{self._api.url.rstrip('/')}/{path}"
         for attempt in count(1):
@@ -218,4 +223,5 @@ def _refused(answer: _Answer, *, has_token: bool) -> Unattributed:
         message, hint = "The forge's API has had too many requests.", "Try again later, or with a token of its own."
     if not has_token and 400 <= answer.status < 500:
         hint = "Give the gate a token that may read the repository (in GitHub Actions: permissions: contents: read)."
-    return Unattributed(message, hint=hint, actual=f"HTTP {answer.status}" if answer.status else "no answer")
+    kind = NotThere if answer.status == 404 else Unattributed
+    return kind(message, hint=hint, actual=f"HTTP {answer.status}" if answer.status else "no answer")

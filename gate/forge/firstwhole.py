@@ -1,6 +1,7 @@
 """Several histories as one: the first that has the range whole."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import tee
 
 from gate.forge import History, Unattributed
 from gate.models import Commit
@@ -12,16 +13,16 @@ class FirstWhole:
     def __init__(self, histories: Sequence[History]) -> None:
         self._histories = tuple(histories)
 
-    def commits(self, repository: str, base: str | None, sha: str) -> list[Commit]:
-        """The commits of `base..sha`, without a base those of `sha^1..sha`.
+    def commits(self, repository: str, allowed: Iterable[str], sha: str) -> list[Commit]:
+        """The commits that are new in `sha`; see `History.commits`.
 
         Raises:
             Unattributed: none has them; says why, for each.
         """
         failures: list[Unattributed] = []
-        for history in self._histories:
+        for history, candidates in zip(self._histories, tee(allowed, len(self._histories)), strict=True):
             try:
-                return list(history.commits(repository, base, sha))
+                return list(history.commits(repository, candidates, sha))
             except Unattributed as failure:  # noqa: PERF203 (each history has its own)
                 failures.append(failure)
         raise _together(failures)
@@ -30,9 +31,11 @@ class FirstWhole:
 def _together(failures: Sequence[Unattributed]) -> Unattributed:
     if len(failures) == 1:
         return failures[0]
+    messages = dict.fromkeys(failure.message for failure in failures)
+    hints = dict.fromkeys(failure.hint for failure in failures)
     return Unattributed(
-        " ".join(failure.message for failure in failures) or "There is nobody to ask who wrote the commits.",
-        hint=" Or: ".join(dict.fromkeys(failure.hint for failure in failures))
+        " ".join(messages) or "There is nobody to ask who wrote the commits.",
+        hint=" Or: ".join(hints)
         or "Run the gate in a full clone (fetch-depth: 0), or give it a token for the forge's API.",
         actual="; ".join(failure.actual for failure in failures if failure.actual),
     )

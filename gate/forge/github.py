@@ -6,19 +6,21 @@ Commits come in pages of at most 100, oldest first. Each page repeats `total_com
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate  # the builtin one only since Python 3.11
-from itertools import count
+from itertools import count, islice
 from threading import Thread
 from typing import Any, Literal, TypeVar
 
 from gate.errors import UsageError
 from gate.forge import Unattributed
-from gate.forge.api import Api, Connection
+from gate.forge.api import Api, Connection, NotThere
 from gate.forge.authorship import Role, everybody
+from gate.forge.base import find_base
 from gate.models import Commit, Identity
 from gate.scope import parse_repository, parse_sha
 
 MOST_COMMITS = 10_000
 _PAGE = 100
+_MOST_BASES = 20  # requests before the gate gives up
 
 T = TypeVar("T")
 
@@ -43,8 +45,8 @@ class GitHub:
         self._api = Api(api_url, token, timeouts, patience)
         self._api.check()
 
-    def commits(self, repository: str, base: str | None, sha: str) -> list[Commit]:
-        """The commits of `base..sha`, without a base those of `sha^1..sha`, oldest first.
+    def commits(self, repository: str, allowed: Iterable[str], sha: str) -> list[Commit]:
+        """The commits that are new in `sha`, oldest first; see `History.commits`. Asks about the first 20 of `allowed`.
 
         Raises:
             Unattributed: GitHub does not tell, or not all, or not in time.
@@ -56,15 +58,15 @@ class GitHub:
                 hint="Run the gate in a full clone.",
                 actual=owner_and_name,
             )
-        ends = parse_sha(base) if base else None, parse_sha(sha)
+        head = parse_sha(sha)
         try:
-            return _within(self._api.patience, lambda: self._ask(f"repos/{owner_and_name}", *ends))
+            return _within(self._api.patience, lambda: self._ask(f"repos/{owner_and_name}", allowed, head))
         except (KeyError, IndexError, TypeError, AttributeError, UsageError):
             raise _strange("an object of another form") from None
 
-    def _ask(self, path: str, base: str | None, sha: str) -> list[Commit]:
+    def _ask(self, path: str, allowed: Iterable[str], sha: str) -> list[Commit]:
         with self._api.connect() as connection:
-            return _range(connection, path, base, sha)
+            return _range(_Comparisons(connection, path, sha), allowed)
 
 
 def _within(seconds: float, work: Callable[[], T]) -> T:
@@ -92,33 +94,75 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
         ) from None
 
 
-def _range(api: Connection, path: str, base: str | None, sha: str) -> list[Commit]:
-    if base is None:
-        own = api.get(f"{path}/commits/{sha}", per_page=1)  # of the files that it lists, not of commits
-        if own["sha"] != sha:
+class _Comparisons:
+    """The comparisons of earlier commits with `sha`, in the repository at `path`."""
+
+    def __init__(self, api: Connection, path: str, sha: str) -> None:
+        self._api = api
+        self._path = path
+        self.sha = sha
+        self._first = ("", dict[str, Any]())  # of the base asked about last: its first page
+
+    def own(self) -> dict[str, Any]:
+        """The commit `sha` itself."""
+        own = self._api.get(
+            f"{self._path}/commits/{self.sha}", per_page=1
+        )  # of the files that it lists, not of commits
+        if own["sha"] != self.sha:
             raise _strange("another commit")
+        return own
+
+    def page(self, base: str, number: int) -> dict[str, Any]:
+        """One page of a comparison, from 1; the first one is asked for once."""
+        if (base, number) == (self._first[0], 1):
+            return self._first[1]
+        answer = self._api.get(f"{self._path}/compare/{base}...{self.sha}", per_page=_PAGE, page=number)
+        if answer["base_commit"]["sha"] != base:
+            raise _strange("another comparison")
+        if number == 1:
+            self._first = base, answer
+        return answer
+
+    def has_below(self, base: str) -> bool:
+        """Is `base` an ancestor of `sha`? One that GitHub does not have, or of another history, is none."""
+        try:
+            status = self.page(base, 1)["status"]
+        except NotThere:
+            self.own()  # otherwise it is `sha`, or the repository, that it does not have or show
+            return False
+        if status not in ("ahead", "behind", "diverged"):
+            raise _strange("another comparison")
+        return bool(status == "ahead")
+
+
+def _range(comparisons: _Comparisons, allowed: Iterable[str]) -> list[Commit]:
+    base = find_base(islice(allowed, _MOST_BASES), comparisons.sha, comparisons.has_below)
+    if base == comparisons.sha:
+        return []
+    if base is None:
+        own = comparisons.own()
         if not own["parents"]:
             return [_commit(own)]
-        base = own["parents"][0]["sha"]
-    return _compared(api, path, parse_sha(base), sha)
+        base = parse_sha(own["parents"][0]["sha"])
+    return _compared(comparisons, base)
 
 
-def _compared(api: Connection, path: str, base: str, sha: str) -> list[Commit]:
+def _compared(comparisons: _Comparisons, base: str) -> list[Commit]:
     commits: dict[str, Commit] = {}
-    for page in count(1):
-        answer = api.get(f"{path}/compare/{base}...{sha}", per_page=_PAGE, page=page)
-        total = _total(answer, base)
+    for number in count(1):
+        answer = comparisons.page(base, number)
+        total = _total(answer)
         found = [_commit(item) for item in answer["commits"]]
         commits |= _distinct(found, commits)
         if len(commits) >= total or not found:
             break
-    _check_whole(answer, commits, sha)
+    _check_whole(answer, commits, base, comparisons.sha)
     return list(commits.values())
 
 
-def _total(answer: dict[str, Any], base: str) -> int:
+def _total(answer: dict[str, Any]) -> int:
     total = answer["total_commits"]
-    if type(total) is not int or answer["base_commit"]["sha"] != base:
+    if type(total) is not int:
         raise _strange("another comparison")
     if total > MOST_COMMITS:
         raise Unattributed(
@@ -138,17 +182,12 @@ def _distinct(found: Iterable[Commit], known: dict[str, Commit]) -> dict[str, Co
     return commits
 
 
-def _check_whole(answer: dict[str, Any], commits: dict[str, Commit], sha: str) -> None:
-    """Where the newer end is not ahead of the older, there is nothing new, and it is where both histories meet."""
+def _check_whole(answer: dict[str, Any], commits: dict[str, Commit], base: str, sha: str) -> None:
+    """The base is where both histories meet, and the commits end at the one to be deployed."""
     if len(commits) != answer["total_commits"]:
         raise _strange(f"{len(commits)} of {answer['total_commits']} commits")
-    if answer["status"] in ("ahead", "diverged"):
-        whole = sha in commits
-    else:
-        whole = answer["status"] in ("behind", "identical") and answer["merge_base_commit"]["sha"] == sha
-        whole = whole and not commits
-    if not whole:
-        raise _strange("commits that do not end at the one to be deployed")
+    if answer["status"] != "ahead" or answer["merge_base_commit"]["sha"] != base or sha not in commits:
+        raise _strange("commits that do not lead from the base to the one to be deployed")
 
 
 def _commit(item: dict[str, Any]) -> Commit:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gate.audit import AuditLog, RecordPath, open_audit_log
 from gate.canonical import canonical
-from gate.chain import append
+from gate.chain import allowed_shas, append
 from gate.models import Stream
 from gate.policy import Policy
 from gate.proof import Event, Fault, Note, Step, prove
@@ -96,6 +96,10 @@ class Book:
     def append(self, made: Entry) -> str:
         """Extend the chain, whatever the entry says."""
         return append(self.log, self.store, made)
+
+    def allowed(self) -> list[str]:
+        """The shas that were allowed, newest first."""
+        return list(allowed_shas(self.log, self.store, STREAM))
 
     def prove(self, *, offline: bool = False) -> list[Event]:
         """All that the proof tells, a day later."""

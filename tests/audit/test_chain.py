@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gate.audit import open_audit_log
-from gate.chain import append, last_allowed_sha
+from gate.chain import allowed_shas, append
 from gate.errors import AuditUnavailable, ReplayUnavailable
 from gate.models import Head, Stream
 from gate.record import parse
@@ -29,7 +29,7 @@ def book(tmp_path: Path) -> Book:
 
 class TestOneWriter:
     def test_the_first_record_starts_the_chain(self, book: Book) -> None:
-        assert last_allowed_sha(book.store, STREAM) is None
+        assert book.allowed() == []
         uri = book.append(entry(book.world, 1))
         data = book.file(1).read_bytes()
         assert uri == book.log.uri(STREAM, 1)
@@ -39,9 +39,9 @@ class TestOneWriter:
     def test_the_last_allowed_sha_is_carried_along(self, book: Book) -> None:
         book.allow(1)
         book.deny(2)
-        assert last_allowed_sha(book.store, STREAM) == sha(1)
+        assert book.allowed() == [sha(1)]
         book.allow(3)
-        assert last_allowed_sha(book.store, STREAM) == sha(3)
+        assert book.allowed() == [sha(3), sha(1)]
 
     def test_streams_do_not_touch(self, book: Book) -> None:
         book.append(entry(book.world, 1))
@@ -61,7 +61,7 @@ class TestOneWriter:
         with pytest.raises(AuditUnavailable, match="unusable"):
             book.append(entry(book.world, 1))
         with pytest.raises(AuditUnavailable, match="unusable"):
-            last_allowed_sha(book.store, STREAM)
+            book.allowed()
 
     def test_a_head_of_another_stream_blocks(self, book: Book) -> None:
         book.append(entry(book.world, 1, deployment=book.world.deployment(environment="staging")))
@@ -90,6 +90,73 @@ class TestOneWriter:
         monkeypatch.setattr("gate.chain._LONGEST_PAUSE", 0)
         with pytest.raises(AuditUnavailable, match="too busy"):
             append(book.log, Wrapped(book.store, advance=lambda *_, **__: False), entry(book.world, 1))
+
+
+class TestAllowedShas:
+    def test_newest_first_each_once(self, book: Book) -> None:
+        for number in (1, 2, 1, 3, 3):
+            book.allow(number)
+            book.deny(number)
+        assert book.allowed() == [sha(3), sha(1), sha(2)]
+
+    def test_many_records_back(self, book: Book) -> None:
+        book.allow(1)
+        for number in range(80):
+            book.append(entry(book.world, number))
+        book.allow(2)
+        assert book.allowed() == [sha(2), sha(1)]
+
+    def test_one_decision_looks_back_only_so_far(self, book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+        for number in range(1, 60):
+            book.allow(number)
+        monkeypatch.setattr("gate.chain.MOST_RECORDS", 50)
+        assert book.allowed() == [sha(number) for number in range(59, 9, -1)]
+
+    def test_where_nothing_was_allowed_the_log_is_not_read(self, book: Book) -> None:
+        book.deny(1)
+        book.deny(2)
+        book.log = Wrapped(book.log, read=raising(AssertionError()))
+        assert book.allowed() == []
+
+    def test_the_newest_needs_no_log(self, book: Book) -> None:
+        book.allow(1)
+        book.deny(2)
+        book.log = Wrapped(book.log, read=raising(AuditUnavailable("down")))
+        allowed = allowed_shas(book.log, book.store, STREAM)
+        assert next(allowed) == sha(1)
+        with pytest.raises(AuditUnavailable, match="down"):
+            next(allowed)
+
+    def test_over_s3(self, aws: Aws, book: Book) -> None:
+        book.log = open_audit_log(f"s3://{aws.bucket()}?region={aws.region}&endpoint={aws.endpoint}", None)
+        assert book.write(9).allowed() == [sha(number) for number in (8, 7, 5, 4, 2, 1)]
+
+    @pytest.mark.parametrize("changes", [{"last_allowed_sha": sha(7)}, {"previous": "0" * 64}, {"message": "x"}])
+    @pytest.mark.parametrize("rechained", [False, True])
+    def test_a_record_that_was_edited(self, book: Book, changes: dict[str, str], *, rechained: bool) -> None:
+        """Even where the links in the log are made whole again: the anchored head names the real one before it."""
+        book.write(9).rewrite(4, **changes)
+        if rechained:
+            book.rechain(5, 9)
+        with pytest.raises(AuditUnavailable, match="not the one that was written") as caught:
+            book.allowed()
+        assert "gate audit verify" in caught.value.hint
+
+    @pytest.mark.parametrize("data", [b"", b"{}", b"x" * 300_000])
+    def test_what_is_no_record(self, book: Book, data: bytes) -> None:
+        book.write(9).file(4).write_bytes(data)
+        with pytest.raises(AuditUnavailable, match=r"Record 4 .* not the one that was written"):
+            book.allowed()
+
+    def test_a_record_of_another_place(self, book: Book) -> None:
+        book.write(9).file(4).write_bytes(book.file(5).read_bytes())
+        with pytest.raises(AuditUnavailable, match="Record 4"):
+            book.allowed()
+
+    def test_a_record_that_is_gone(self, book: Book) -> None:
+        book.write(9).file(4).unlink()
+        with pytest.raises(AuditUnavailable, match=r"Record 4 .* is gone"):
+            book.allowed()
 
 
 class TestLostAnswers:

@@ -1,10 +1,11 @@
 """The local clone first; where it is shallow, GitHub."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from gate.errors import AuditUnavailable
 from gate.forge import Unattributed
 from gate.forge.firstwhole import FirstWhole
 from gate.forge.git import LocalGit
@@ -17,7 +18,7 @@ from tests.forge.repository import BOB, Repository
 class Elsewhere:
     """A history that was asked although it should not have been."""
 
-    def commits(self, repository: str, base: str | None, sha: str) -> list[Commit]:
+    def commits(self, repository: str, allowed: Iterable[str], sha: str) -> list[Commit]:
         raise AssertionError
 
 
@@ -38,7 +39,11 @@ def forge(clone: Repository, monkeypatch: pytest.MonkeyPatch) -> Iterator[Forge]
     ids = ["0" * 40, "1" * 40, clone.head]
     forge.commits = [commit(number, author=account("bob")) | {"sha": sha} for number, sha in enumerate(ids)]
     forge.change = lambda answer, _: answer.update(
-        base_commit={"sha": ids[0]}, status="ahead", total_commits=2, commits=forge.commits[1:]
+        base_commit={"sha": ids[0]},
+        merge_base_commit={"sha": ids[0]},
+        status="ahead",
+        total_commits=2,
+        commits=forge.commits[1:],
     )
     with serving(forge):
         yield forge
@@ -48,18 +53,32 @@ def test_a_whole_clone_is_enough(tmp_path: Path) -> None:
     repo = Repository(tmp_path / "repo")
     base, head = repo.commit(), repo.commit(BOB)
     history = FirstWhole([LocalGit(repo.path), Elsewhere()])
-    assert [found.sha for found in history.commits("acme/shop", base, head)] == [head]
+    assert [found.sha for found in history.commits("acme/shop", [base], head)] == [head]
 
 
 def test_where_the_clone_is_shallow_github_is_asked(clone: Repository, forge: Forge) -> None:
     history = FirstWhole([LocalGit(clone.path), GitHub(forge.url, None)])
-    assert [found.sha for found in history.commits("acme/shop", "0" * 40, clone.head)] == ["1" * 40, clone.head]
+    assert [found.sha for found in history.commits("acme/shop", ["0" * 40], clone.head)] == ["1" * 40, clone.head]
+
+
+def test_what_was_allowed_is_read_once_for_all(clone: Repository, forge: Forge) -> None:
+    history = FirstWhole([LocalGit(clone.path), GitHub(forge.url, None)])
+    assert len(history.commits("acme/shop", iter(["0" * 40]), clone.head)) == 2
+
+
+def test_a_log_that_can_t_be_read_is_not_a_history_that_can_t(clone: Repository) -> None:
+    def allowed() -> Iterator[str]:
+        raise AuditUnavailable("It is down.", hint="Start it.")
+        yield
+
+    with pytest.raises(AuditUnavailable):
+        FirstWhole([LocalGit(clone.path), Elsewhere()]).commits("acme/shop", allowed(), clone.head)
 
 
 def test_where_both_fail_both_are_explained(clone: Repository, forge: Forge) -> None:
     history = FirstWhole([LocalGit(clone.path), GitHub(forge.url, None)])
     with pytest.raises(Unattributed) as caught:
-        history.commits("acme/other", "0" * 40, clone.head)
+        history.commits("acme/other", ["0" * 40], clone.head)
     assert "not in the local clone" in caught.value.message
     assert "no such repository" in caught.value.message
     assert "fetch-depth: 0" in caught.value.hint
@@ -68,9 +87,9 @@ def test_where_both_fail_both_are_explained(clone: Repository, forge: Forge) -> 
 
 def test_one_failure_is_told_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(Unattributed, match="no repository"):
-        FirstWhole([LocalGit(tmp_path)]).commits("acme/shop", None, "0" * 40)
+        FirstWhole([LocalGit(tmp_path)]).commits("acme/shop", [], "0" * 40)
 
 
 def test_nobody_to_ask_denies() -> None:
     with pytest.raises(Unattributed, match="nobody to ask"):
-        FirstWhole([]).commits("acme/shop", None, "0" * 40)
+        FirstWhole([]).commits("acme/shop", [], "0" * 40)

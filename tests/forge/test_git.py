@@ -3,6 +3,7 @@
 import random
 import shutil
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from gate.models import Commit, Identity
 from tests.forge.repository import ALICE, BOB, CAROL, WEB_FLOW, Repository, Who
 
 ABSENT = "0123456789" * 4
+NONE = "None of the commits that were allowed here"
 
 
 @pytest.fixture
@@ -23,7 +25,11 @@ def repo(tmp_path: Path) -> Repository:
 
 
 def commits(repo: Repository, base: str | None, sha: str) -> list[Commit]:
-    return LocalGit(repo.path).commits("acme/shop", base, sha)
+    return LocalGit(repo.path).commits("acme/shop", [base] if base else [], sha)
+
+
+def since(repo: Repository, allowed: Iterable[str], sha: str) -> list[str]:
+    return [commit.sha for commit in LocalGit(repo.path).commits("acme/shop", allowed, sha)]
 
 
 def shas(repo: Repository, base: str | None, sha: str) -> list[str]:
@@ -109,25 +115,90 @@ def test_a_branch_older_than_the_last_deployment_is_new_when_it_is_merged(repo: 
     assert set(shas(repo, base, merge)) == {merge, old_but_new}
 
 
-def test_going_back_ships_nothing_new(repo: Repository) -> None:
+def test_going_back_to_what_was_allowed_ships_nothing_new(repo: Repository) -> None:
     older, *_, newer = (repo.commit() for _ in range(5))
-    assert shas(repo, newer, older) == []
-    assert shas(repo, newer, newer) == []
+    assert since(repo, [newer, older], older) == []
+    assert since(repo, [newer, older], newer) == []
 
 
-def test_a_rewritten_branch_ships_what_the_last_deployment_did_not_have(repo: Repository) -> None:
+def test_a_commit_below_an_allowed_one_was_never_allowed_alone(repo: Repository) -> None:
+    """It went out only under what came after it, such as its own revert."""
+    first, second, third, tip = (repo.commit(message=f"{n}") for n in range(4))
+    assert since(repo, [tip, first], second) == [second]
+    assert since(repo, [tip, first], third) == [third, second]
+    assert NONE in refusal(repo, tip, second).message
+
+
+def test_a_branch_off_a_commit_below_an_allowed_one_hides_nothing(repo: Repository) -> None:
+    first, second = repo.commit(), repo.commit(CAROL)
+    tip = repo.commit(BOB)
+    repo.git("switch", "--quiet", "--detach", second)
+    branched = repo.commit(ALICE)
+    assert since(repo, [tip, first], branched) == [branched, second]
+    repo.git("switch", "--quiet", "--detach", tip)
+    assert set(since(repo, [tip, first], repo.merge(branched))) == {repo.head, branched}
+
+
+def test_a_hotfix_of_an_older_release(repo: Repository) -> None:
+    release, *_, tip = (repo.commit() for _ in range(4))
+    repo.git("switch", "--quiet", "--detach", release)
+    fix = repo.commit(BOB)
+    assert since(repo, [tip, release], fix) == [fix]
+
+
+def test_a_branch_that_was_pushed_away(repo: Repository, tmp_path: Path) -> None:
+    kept = repo.commit()
+    gone = repo.commit(BOB)
+    repo.git("reset", "--quiet", "--hard", kept)
+    one, two = repo.commit(CAROL), repo.commit(ALICE)
+    assert since(repo, [gone, kept], two) == [two, one]
+    clone = repo.clone(tmp_path / "clone", "--no-local")
+    clone.git("reflog", "expire", "--expire=now", "--all")
+    assert "missing" in clone.git("cat-file", "--batch-check", stdin=gone.encode())
+    assert since(clone, [gone, kept], two) == [two, one]
+    assert NONE in refusal(clone, gone, two).message
+
+
+def test_of_several_below_it_is_the_one_that_was_allowed_last(repo: Repository) -> None:
+    one, two, three, four = (repo.commit(message=f"{n}") for n in range(4))
+    assert since(repo, [one, three, two], four) == [four, three, two]
+
+
+def test_what_was_allowed_is_read_only_as_far_as_needed(repo: Repository) -> None:
+    def allowed() -> Iterator[str]:
+        yield base
+        raise AssertionError
+
+    base, head = repo.commit(), repo.commit()
+    assert since(repo, allowed(), head) == [head]
+
+
+def test_none_that_was_allowed_is_below(repo: Repository) -> None:
     fork = repo.commit()
     base = repo.commit(BOB)
     repo.git("switch", "--quiet", "--detach", fork)
-    one, two = repo.commit(CAROL), repo.commit(ALICE)
-    assert shas(repo, base, two) == [two, one]
-
-
-def test_histories_without_a_common_commit(repo: Repository) -> None:
-    base = repo.commit()
+    assert NONE in refusal(repo, base, repo.commit(CAROL)).message
     repo.git("switch", "--quiet", "--orphan", "other")
-    root, head = repo.commit(BOB), repo.commit(CAROL)
-    assert shas(repo, base, head) == [head, root]
+    repo.commit(BOB)
+    found = refusal(repo, base, repo.commit(CAROL))
+    assert NONE in found.message
+    assert "separation_of_duties: false" in found.hint
+
+
+def test_clocks_that_are_wrong_by_days(repo: Repository) -> None:
+    day = 86_400
+    base = repo.commit(date=1_800_000_000 + 20 * day)
+    made = [repo.commit(message=f"{n}", date=1_800_000_000 + n) for n in range(9)]
+    assert set(shas(repo, base, made[-1])) == set(made)
+
+
+def test_clocks_that_are_wrong_by_months_deny(repo: Repository) -> None:
+    day = 86_400
+    first = repo.commit(date=1_800_000_000)
+    base = repo.commit(date=1_800_000_000 + 90 * day)
+    made = [repo.commit(message=f"{n}", date=1_800_000_000 + n) for n in range(3)]
+    assert NONE in refusal(repo, base, made[-1]).message
+    assert set(since(repo, [base, first], made[-1])) == {base, *made}
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -140,9 +211,15 @@ def test_it_is_what_git_itself_says(repo: Repository, seed: int) -> None:
         date = 1_900_000_000 + (dice.randrange(10**6) if seed % 2 else number * 60)
         made.append(_commit_tree(repo, parents, f"{number}", date))
     for _ in range(10):
-        base, sha = dice.sample(made, k=2)
+        sha, *allowed = dice.sample(made, k=4)
+        below = repo.git("rev-list", sha).split()
+        base = next((candidate for candidate in allowed if candidate in below), None)
+        if base is None:
+            with pytest.raises(Unattributed, match=NONE):
+                since(repo, allowed, sha)
+            continue
         listed = set(repo.git("rev-list", f"{base}..{sha}").split())
-        ours = set(shas(repo, base, sha))
+        ours = set(since(repo, allowed, sha))
         assert listed <= ours
         assert seed % 2 or listed == ours
 
@@ -171,7 +248,7 @@ def test_packed_objects_and_a_commit_graph(repo: Repository) -> None:
 def test_a_linked_work_tree(repo: Repository, tmp_path: Path) -> None:
     base, head = repo.commit(), repo.commit(BOB)
     repo.git("worktree", "add", "--quiet", str(tmp_path / "linked"), base)
-    assert [commit.sha for commit in LocalGit(tmp_path / "linked").commits("a/b", base, head)] == [head]
+    assert [commit.sha for commit in LocalGit(tmp_path / "linked").commits("a/b", [base], head)] == [head]
 
 
 def test_a_shallow_clone_says_how_to_fetch_more(repo: Repository, tmp_path: Path) -> None:
@@ -180,6 +257,19 @@ def test_a_shallow_clone_says_how_to_fetch_more(repo: Repository, tmp_path: Path
     assert "fetch-depth: 0" in refusal(shallow, base, head).hint
     deeper = repo.clone(tmp_path / "deeper", "--depth=2")
     assert "fetch-depth: 0" in refusal(deeper, base, head).hint
+
+
+def test_a_shallow_clone_of_several_branches_does_not_guess(repo: Repository, tmp_path: Path) -> None:
+    first = repo.commit()
+    repo.commit()
+    repo.git("branch", "other")
+    base = repo.commit(message="base")
+    repo.git("switch", "--quiet", "other")
+    repo.commit()
+    head = repo.commit()
+    shallow = repo.clone(tmp_path / "shallow", "--depth=1", "--no-single-branch")
+    with pytest.raises(Unattributed, match="not in the local clone"):
+        since(shallow, [base, first], head)
 
 
 def test_a_shallow_clone_knows_its_own_commit(repo: Repository, tmp_path: Path) -> None:
@@ -211,7 +301,7 @@ def test_a_clone_without_blobs_is_enough(repo: Repository, tmp_path: Path) -> No
 def test_what_is_not_there_denies(repo: Repository) -> None:
     head = repo.commit()
     assert "not in the local clone" in refusal(repo, head, ABSENT).message
-    assert "not in the local clone" in refusal(repo, ABSENT, head).message
+    assert NONE in refusal(repo, ABSENT, head).message
     assert "not in the local clone" in refusal(repo, None, "ab" * 32).message
 
 
@@ -224,7 +314,7 @@ def test_a_tag_or_a_tree_is_no_commit(repo: Repository) -> None:
 
 def test_no_repository_denies(tmp_path: Path) -> None:
     with pytest.raises(Unattributed, match="no repository"):
-        LocalGit(tmp_path).commits("a/b", None, ABSENT)
+        LocalGit(tmp_path).commits("a/b", [], ABSENT)
 
 
 def test_no_git_denies(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +353,7 @@ def test_a_git_that_does_not_answer_as_it_should_denies(
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{script.parent}:/usr/bin:/bin")
     with pytest.raises(Unattributed, match=words):
-        LocalGit(repo.path, seconds=0.5).commits("a/b", None, head)
+        LocalGit(repo.path, seconds=0.5).commits("a/b", [], head)
 
 
 def test_a_huge_commit_denies(repo: Repository) -> None:
@@ -274,8 +364,8 @@ def test_a_huge_commit_denies(repo: Repository) -> None:
 def test_more_commits_than_are_read_deny(repo: Repository) -> None:
     base, *_, head = (repo.commit() for _ in range(8))
     with pytest.raises(Unattributed, match="more to read"):
-        LocalGit(repo.path, most=6).commits("a/b", base, head)
-    assert len(LocalGit(repo.path, most=9).commits("a/b", base, head)) == 7
+        LocalGit(repo.path, most=6).commits("a/b", [base], head)
+    assert len(LocalGit(repo.path, most=9).commits("a/b", [base], head)) == 7
 
 
 @pytest.mark.parametrize("sha", ["HEAD", "--all", "main", "abc", "a" * 39, "A" * 40, "a" * 40 + "\n"])

@@ -3,7 +3,7 @@
 import gzip
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 import pytest
@@ -14,6 +14,7 @@ from gate.forge.github import GitHub
 from gate.models import Commit, Identity
 from tests.forge.api import TOKEN, Forge, Reply, Request, account, commit, serving, sha, signature
 
+NONE = "None of the commits that were allowed here"
 OK_BUT = "GitHub's answer is not whole"
 
 
@@ -28,7 +29,14 @@ def forge(monkeypatch: pytest.MonkeyPatch) -> Iterator[Forge]:
 def ask(forge: Forge, base: int | None, head: int, *, token: str | None = TOKEN, **settings: Any) -> list[Commit]:
     """What GitHub tells of the range, in little time where it does not."""
     settings = {"timeouts": (2.0, 2.0), "patience": 10.0, **settings}
-    return GitHub(forge.url, token, **settings).commits("acme/shop", None if base is None else sha(base), sha(head))
+    return since(forge, [] if base is None else [base], head, token=token, **settings)
+
+
+def since(
+    forge: Forge, allowed: Iterable[int], head: int, *, token: str | None = TOKEN, **settings: Any
+) -> list[Commit]:
+    """What is new in `head` after those of `allowed` were allowed."""
+    return GitHub(forge.url, token, **settings).commits("acme/shop", map(sha, allowed), sha(head))
 
 
 def refusal(forge: Forge, base: int | None = 0, head: int = 3, **settings: Any) -> Unattributed:
@@ -118,14 +126,39 @@ def test_without_a_base_it_is_what_the_first_parent_does_not_have(forge: Forge) 
     assert numbers(ask(forge, None, 1)) == [1]
 
 
-def test_going_back_ships_nothing_new(forge: Forge) -> None:
-    assert ask(forge, 3, 1) == []
+def test_going_back_to_what_was_allowed_ships_nothing_new(forge: Forge) -> None:
+    assert since(forge, [3, 1], 1) == []
     assert ask(forge, 2, 2) == []
 
 
-def test_a_rewritten_branch(forge: Forge) -> None:
-    forge.change = lambda answer, _: answer.update(status="diverged", behind_by=2)
-    assert numbers(ask(forge, 0, 3)) == [1, 2, 3]
+def test_a_commit_below_an_allowed_one_was_never_allowed_alone(forge: Forge) -> None:
+    assert numbers(since(forge, [3, 0], 2)) == [1, 2]
+    assert NONE in refusal(forge, 3, 2).message
+
+
+@pytest.mark.parametrize("status", ["diverged", "behind"])
+def test_an_allowed_commit_that_is_not_below_is_passed_over(forge: Forge, status: str) -> None:
+    """A branch that was rewritten, or that starts below what was allowed last."""
+
+    def change(answer: dict[str, Any], _: Request) -> None:
+        if answer["base_commit"]["sha"] == sha(1):
+            answer.update(status=status, behind_by=2)
+
+    forge.change = change
+    assert numbers(since(forge, [1, 0], 3)) == [1, 2, 3]
+    assert NONE in refusal(forge, 1, 3).message
+
+
+def test_an_allowed_commit_that_github_does_not_have_is_passed_over(forge: Forge) -> None:
+    forge.faults = [lambda _: Reply(404, {"message": "Not Found"})]
+    assert numbers(since(forge, [9, 0], 3)) == [1, 2, 3]
+    assert [request.path.rsplit("/", 2)[1] for request in forge.requests] == ["compare", "commits", "compare"]
+
+
+def test_only_so_many_allowed_commits_are_asked_about(forge: Forge) -> None:
+    with pytest.raises(Unattributed, match=NONE):
+        since(forge, range(100, 1000), 3)
+    assert len(forge.requests) == 20
 
 
 def _drop_last(answer: dict[str, Any], _: Request) -> None:
@@ -147,12 +180,12 @@ def _repeat(answer: dict[str, Any], _: Request) -> None:
         lambda answer, _: answer.update(total_commits=4),
         lambda answer, _: answer.update(total_commits=2),
         lambda answer, _: answer.update(total_commits=0, commits=[]),
-        lambda answer, _: answer.update(total_commits=0, commits=[], status="behind"),
         lambda answer, _: answer.update(total_commits=True),
         lambda answer, _: answer.update(total_commits="3"),
         lambda answer, _: answer.update(total_commits=-1),
         lambda answer, _: answer.update(total_commits=3.0),
-        lambda answer, _: answer.update(status="behind"),
+        lambda answer, _: answer.update(merge_base_commit=commit(1)),
+        lambda answer, _: answer.update(merge_base_commit=None),
         lambda answer, _: answer.update(status="identical"),
         lambda answer, _: answer.update(status="unheard-of"),
         lambda answer, _: answer.update(status=None),
@@ -305,7 +338,6 @@ def test_what_is_no_json_object_denies(forge: Forge, body: bytes) -> None:
     [
         (401, "refuses the token"),
         (403, "may not read"),
-        (404, "no such repository"),
         (422, "422"),
         (204, "204"),
         (304, "304"),
@@ -318,12 +350,15 @@ def test_a_refusal_is_explained_and_not_repeated(forge: Forge, status: int, word
 
 
 def test_a_repository_or_commit_that_is_not_there(forge: Forge) -> None:
+    forge.faults = [lambda _: Reply(404, {"message": "Not Found"})]
+    assert "no such repository or commit" in refusal(forge, 0, 77).message
+    assert len(forge.requests) == 2
     assert "no such repository or commit" in refusal(forge, None, 77).message
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_without_a_token_the_hint_is_to_give_one(forge: Forge, status: int) -> None:
-    forge.faults = [lambda _: Reply(status, {})]
+    forge.faults = [lambda _: Reply(status, {})] * 2
     assert "contents: read" in refusal(forge, token=None).hint
 
 
@@ -367,11 +402,11 @@ def test_redirects_without_end_deny(forge: Forge) -> None:
 
 def test_a_repository_that_can_t_be_at_github_is_not_asked_for(forge: Forge) -> None:
     with pytest.raises(Unattributed, match="not one at GitHub"):
-        GitHub(forge.url, TOKEN).commits("group/sub/project", sha(0), sha(3))
+        GitHub(forge.url, TOKEN).commits("group/sub/project", [sha(0)], sha(3))
     with pytest.raises(UsageError):
-        GitHub(forge.url, TOKEN).commits("../shop", sha(0), sha(3))
+        GitHub(forge.url, TOKEN).commits("../shop", [sha(0)], sha(3))
     with pytest.raises(UsageError):
-        GitHub(forge.url, TOKEN).commits("acme/shop", "main", sha(3))
+        GitHub(forge.url, TOKEN).commits("acme/shop", [sha(0)], "main")
     assert forge.requests == []
 
 

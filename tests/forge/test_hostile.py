@@ -29,8 +29,9 @@ class Trap:
         """Ask everything of the repository that the gate ever asks; refusals are fine."""
         history, absent = LocalGit(self.repo.path), "0123456789" * 4
         for base, sha in ((None, self.head), (self.base, self.head), (self.base, absent), (absent, self.head)):
+            allowed = [base] if base else []
             with suppress(GateError):
-                history.commits("acme/shop", base, sha)
+                history.commits("acme/shop", allowed, sha)
         checkout.find(self.repo.path)
         checkout.remote_repository(self.repo.path)
         with suppress(GateError):
@@ -131,5 +132,5 @@ def test_the_environment_s_git_variables_are_not_heard(trap: Trap, monkeypatch: 
     }.items():
         monkeypatch.setenv(name, value)
     assert checkout.head(trap.repo.path) == trap.head != elsewhere
-    assert [commit.sha for commit in LocalGit(trap.repo.path).commits("a/b", None, trap.head)] == [trap.head]
+    assert [commit.sha for commit in LocalGit(trap.repo.path).commits("a/b", [], trap.head)] == [trap.head]
     assert not trap.mark.exists()
