@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from gate.audit import RecordPath
 from gate.errors import AuditUnavailable
+from gate.iampolicy import listed, matches
 from gate.models import Finding, Stream
 
 Ask = Callable[[str], Mapping[str, Any]]
@@ -81,7 +82,7 @@ _DENIALS = (
 
 
 def _policy(subject: str, place: str, ask: Ask) -> Iterator[Finding]:
-    statements = _list(json.loads(ask("get_bucket_policy").get("Policy", "{}")).get("Statement", []))
+    statements = listed(json.loads(ask("get_bucket_policy").get("Policy", "{}")).get("Statement", []))
     missing = [denial for denial in _DENIALS if not _denies(statements, denial, f"{place}{_RECORD}")]
     for denial in missing:
         yield Finding("warning", subject, denial.otherwise, _FIX.format("aws s3api put-bucket-policy"))
@@ -96,21 +97,21 @@ def _denies(statements: list[Any], denial: _Denial, record: str) -> bool:
         if statement["Effect"] == "Deny"
         and _is_everybody(statement.get("Principal"))
         and _condition(statement) == denial.condition
-        and any(_matches(resource, f"arn:aws:s3:::{record}") for resource in _resources(statement))
-        for pattern in _list(statement.get("Action", []))
+        and any(matches(resource, f"arn:aws:s3:::{record}") for resource in _resources(statement))
+        for pattern in listed(statement.get("Action", []))
     ]
-    return all(any(_matches(pattern.lower(), action.lower()) for pattern in patterns) for action in denial.actions)
+    return all(any(matches(pattern.lower(), action.lower()) for pattern in patterns) for action in denial.actions)
 
 
 def _is_everybody(principal: Any) -> bool:
-    return principal == "*" or (isinstance(principal, dict) and "*" in _list(principal.get("AWS", [])))
+    return principal == "*" or (isinstance(principal, dict) and "*" in listed(principal.get("AWS", [])))
 
 
 def _condition(statement: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """The condition, in lower case: IAM minds it in neither operators nor keys."""
     return {
         operator.lower(): {
-            key.lower(): ",".join(str(value).lower() for value in _list(values)) for key, values in test.items()
+            key.lower(): ",".join(str(value).lower() for value in listed(values)) for key, values in test.items()
         }
         for operator, test in statement.get("Condition", {}).items()
     }
@@ -118,14 +119,4 @@ def _condition(statement: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 def _resources(statement: Mapping[str, Any]) -> list[str]:
     """The resources, as if all lay in the partition `aws`."""
-    return [re.sub(r"^arn:aws[a-z-]*:", "arn:aws:", resource) for resource in _list(statement.get("Resource", []))]
-
-
-def _matches(pattern: str, text: str) -> bool:
-    """Whether `text` is of IAM's `pattern`: `*` stands for any characters, `?` for one."""
-    expression = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in pattern)
-    return re.fullmatch(expression, text, re.DOTALL) is not None
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    return [re.sub(r"^arn:aws[a-z-]*:", "arn:aws:", resource) for resource in listed(statement.get("Resource", []))]

@@ -14,7 +14,7 @@ from gate.cli.pin import ask_pin
 from gate.doctor import examine_file, examine_policy, examine_signer, examine_state, examine_stores
 from gate.errors import GateError
 from gate.models import Finding
-from gate.signers import open_signer
+from gate.signers import Guarded, open_signer
 from gate.text import printable
 from gate.wiring import LoadedPolicy, load_policy
 
@@ -48,7 +48,7 @@ def doctor(policy: str, signer: str, *, prove: bool, as_json: bool) -> None:
     loaded = load_policy(policy)
     findings = _examine(policy, loaded)
     if signer:
-        findings.append(examine_signer(loaded.policy, open_signer(signer, Path.cwd(), ask_pin).public_key))
+        findings += _examine_signer(signer, loaded)
     if prove:
         findings += _drill(loaded)
     healthy = all(finding.severity != "error" for finding in findings)
@@ -58,6 +58,12 @@ def doctor(policy: str, signer: str, *, prove: bool, as_json: bool) -> None:
         for finding in findings:
             _show(finding)
     sys.exit(0 if healthy else 1)
+
+
+def _examine_signer(uri: str, loaded: LoadedPolicy) -> list[Finding]:
+    signer = open_signer(uri, Path.cwd(), ask_pin)
+    guards = signer.diagnose() if isinstance(signer, Guarded) else ()
+    return [examine_signer(loaded.policy, signer.public_key), *guards]
 
 
 def _drill(loaded: LoadedPolicy) -> list[Finding]:

@@ -1,12 +1,13 @@
 """The signer: signs bytes with a private key that it never shows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gate.errors import UsageError
 from gate.keys import Algorithm, PublicKey
+from gate.models import Finding
 from gate.text import printable
 from gate.uris import Uri, parse_uri
 
@@ -21,6 +22,15 @@ class Signer(Protocol):
 
     def sign(self, data: bytes) -> bytes:
         """The signature over `data` (at most 4,096 bytes) in JOSE form: 64 bytes."""
+        ...
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """A signer that can tell who else may sign with its key."""
+
+    def diagnose(self) -> Iterator[Finding]:
+        """How the key is guarded; what can't be looked at is a finding too."""
         ...
 
 

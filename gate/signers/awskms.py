@@ -10,7 +10,7 @@ docs/keys.md, "AWS KMS" has the role's policy, and the key's own, which lets nob
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -19,7 +19,8 @@ from urllib.parse import unquote
 from gate import aws
 from gate.errors import SignerError, UsageError
 from gate.keys import Algorithm, PublicKey
-from gate.signers import Pin
+from gate.models import Finding
+from gate.signers import Pin, kmspolicy
 from gate.signers.signature import check_size, jose, proven
 from gate.text import printable
 from gate.uris import Uri
@@ -116,6 +117,10 @@ class KmsSigner:
         except _GARBAGE as error:
             raise _explained(error, self._what) from None
         return proven(signature, self.public_key, data, self._what)
+
+    def diagnose(self) -> Iterator[Finding]:
+        """See `Guarded.diagnose`."""
+        return kmspolicy.examine(self._client, self._key.arn, self._what)
 
     def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         try:

@@ -68,13 +68,14 @@ def _granted(*sids: str) -> set[str]:
 
 
 VERIFIER = ("ConsumeApprovals", "WriteRecords", "TellMissingFromForbidden")
-AUDITOR = ("ReadTheReplayStore", "ReadTheLog", "LookAtTheTable", "LookAtTheBucket")
+AUDITOR = ("ReadTheReplayStore", "ReadTheLog", "LookAtTheTable", "LookAtTheBucket", "LookAtTheKey")
 BOT = ("OnlyTheBotSigns", "TheBotKnowsItsPublicKey")
 
 
 def test_the_roles_may_do_what_the_backends_say_they_need_and_nothing_else() -> None:
     denied = {"s3:DeleteObject", "s3:BypassGovernanceRetention"}
-    assert _granted(*VERIFIER, *AUDITOR) == _needed("replay/dynamodb.py", "audit/s3.py") - denied
+    needed = _needed("replay/dynamodb.py", "audit/s3.py", "signers/kmspolicy.py")
+    assert _granted(*VERIFIER, *AUDITOR) == needed - denied
     assert _granted(*BOT) == _needed("signers/awskms.py")
 
 
