@@ -66,9 +66,10 @@ def test_what_it_prints_is_a_policy_that_the_gate_and_the_doctor_are_content_wit
     assert first["record"].startswith(f"s3://{stack.resource('AuditBucket')}/records/acme/shop/production/")
     assert run("audit", "verify").returncode == 0
 
-    findings = json.loads(run("doctor", "--json").stdout)["findings"]
-    about = [item for item in findings if item["subject"].startswith(("replay store", "audit log"))]
-    assert len(about) >= 4
+    findings = json.loads(run("doctor", "--json", "--signer", signer).stdout)["findings"]
+    about = [item for item in findings if item["subject"].startswith(("replay store", "audit log", "signer"))]
+    assert "its key's policy lets nobody else sign" in [item["message"] for item in about]
+    assert len(about) >= 7
     assert [item for item in about if item["severity"] != "ok"] == []
 
 
