@@ -1,4 +1,4 @@
-"""`s3://BUCKET/PREFIX?region=R[&endpoint=URL][&owner=ACCOUNT]`: an audit log in an S3 bucket with Object Lock.
+"""`s3://BUCKET/PREFIX?region=R[&endpoint=URL][&owner=ACCOUNT][&retention_days=N]`: an audit log in an S3 bucket with Object Lock.
 
 IAM actions. The gate: `s3:PutObject` and `s3:GetObject` on the prefix, `s3:ListBucket` on the bucket (without which AWS
 answers 403, not 404, where there is no record). An auditor: `s3:GetObject`, `s3:ListBucket`. `gate doctor` besides:
@@ -59,9 +59,11 @@ def read_object(uri: Uri, limit: int) -> bytes:
 
 def _check(uri: Uri) -> None:
     bare = uri._replace(text=f"{uri.scheme}:{uri.rest}")  # no message shows the account
-    check_options(bare, "owner")
+    check_options(bare, "owner", "retention_days")
     if not re.fullmatch(r"[0-9]{12}", uri.query.get("owner", "0" * 12)):
         raise UsageError(f"{bare.text}: the owner is not an AWS account", hint="Write owner= and its 12 digits.")
+    if not re.fullmatch(r"[1-9][0-9]{0,4}", uri.query.get("retention_days", "1")):
+        raise UsageError(f"{bare.text}: retention_days is not a number of days", hint="E.g. retention_days=2557.")
 
 
 class Bucket:
@@ -131,7 +133,8 @@ class Bucket:
             return
         owned = ", and belongs to the account that its URI names" if self._owner else ""
         yield Finding("ok", subject, f"answers{owned}")
-        yield from examine(subject, f"{self._bucket}/{self._prefix}", self._settings)
+        days = int(self._query.get("retention_days", "0"))
+        yield from examine(subject, f"{self._bucket}/{self._prefix}", self._settings, days)
 
     def object(self, key: str, limit: int) -> bytes | None:
         """At most the first `limit` bytes of an object, None where there is none.

@@ -17,10 +17,13 @@ _FIX = "{} (docs/operations.md, or gate aws deploy)"
 _RECORD = RecordPath(Stream("owner/repository", "environment"), 1)  # lies where records lie
 
 
-def examine(subject: str, place: str, ask: Ask) -> Iterator[Finding]:
-    """How versions, Object Lock and the bucket's policy stand; `place` is `BUCKET/` and the log's prefix."""
+def examine(subject: str, place: str, ask: Ask, days: int) -> Iterator[Finding]:
+    """How versions, Object Lock and the bucket's policy stand.
+
+    `place` is `BUCKET/` and the log's prefix; records are to be locked for `days` at least.
+    """
     yield from _told(subject, "keeps versions", lambda: _versions(subject, ask))
-    yield from _told(subject, "locks every record", lambda: _lock(subject, ask))
+    yield from _told(subject, "locks every record", lambda: _lock(subject, ask, days))
     yield from _told(subject, "denies what nobody may do", lambda: _policy(subject, place, ask))
 
 
@@ -40,10 +43,14 @@ def _versions(subject: str, ask: Ask) -> Iterator[Finding]:
         yield Finding("warning", subject, "keeps no versions", _FIX.format("aws s3api put-bucket-versioning"))
 
 
-def _lock(subject: str, ask: Ask) -> Iterator[Finding]:
+def _lock(subject: str, ask: Ask, days: int) -> Iterator[Finding]:
     rule = ask("get_object_lock_configuration").get("ObjectLockConfiguration", {}).get("Rule", {})
-    mode = rule.get("DefaultRetention", {}).get("Mode")
+    retention = rule.get("DefaultRetention", {})
+    mode = retention.get("Mode")
+    locked = retention.get("Days", 0) + 365 * retention.get("Years", 0)
     fix = _FIX.format("aws s3api put-object-lock-configuration")
+    if mode and locked < days:
+        yield Finding("error", subject, f"locks records for {locked} days, and its URI asks for {days}", fix)
     if mode == "COMPLIANCE":
         yield Finding("ok", subject, "locks every record for a time (Object Lock)")
     elif mode == "GOVERNANCE":

@@ -57,6 +57,30 @@ def test_only_compliance_locks_for_everybody(aws: Aws, locked: str, mode: str, s
     assert ("Use COMPLIANCE" in found.message) == bool(found.fix) == (severity == "warning")
 
 
+@pytest.mark.parametrize(
+    ("asked", "retention", "enough"),
+    [
+        ("30", {"Days": 29}, False),
+        ("30", {"Days": 30}, True),
+        ("731", {"Years": 2}, False),
+        ("730", {"Years": 2}, True),
+    ],
+)
+def test_records_are_locked_as_long_as_the_policy_asks(
+    aws: Aws, locked: str, asked: str, retention: dict[str, int], *, enough: bool
+) -> None:
+    lock = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", **retention}}}
+    aws.client("s3").put_object_lock_configuration(Bucket=locked, ObjectLockConfiguration=lock)
+    uri = f"s3://{locked}/log?region={aws.region}&endpoint={aws.endpoint}&retention_days={asked}"
+    errors = [finding for finding in open_audit_log(uri, None).diagnose() if finding.severity == "error"]
+    assert [f"asks for {asked}" in finding.message and finding.fix != "" for finding in errors] == [True] * (not enough)
+
+
+def test_a_retention_that_is_no_number_is_refused() -> None:
+    with pytest.raises(UsageError, match="retention_days"):
+        open_audit_log("s3://bucket/log?region=eu-west-1&retention_days=7y", None)
+
+
 def missing(aws: Aws, bucket: str) -> list[str]:
     """The words for what the bucket's policy lacks."""
     about = [finding for finding in findings(aws, bucket) if "policy" in finding.message]

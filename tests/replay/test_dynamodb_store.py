@@ -56,7 +56,7 @@ def _refusal(store: ReplayStore, accesses: list[Callable[[ReplayStore], object]]
 
 
 def _is_clean(text: str) -> None:
-    assert not re.search(r"arn:|[0-9]{12}|REQUESTID|Traceback|assumed-role", text)
+    assert not re.search(r"arn:|(?<![0-9a-f-])[0-9]{12}|REQUESTID|Traceback|assumed-role", text)
     assert "\n" not in text
 
 
