@@ -1,4 +1,4 @@
-"""`s3://BUCKET/PREFIX?region=R[&endpoint=URL][&owner=ACCOUNT][&retention_days=N]`: an audit log in an S3 bucket with Object Lock.
+"""An audit log in an S3 bucket: `s3://BUCKET/PREFIX?region=R[&endpoint=URL][&owner=ACCOUNT][&retention_days=N]`.
 
 IAM actions. The gate: `s3:PutObject` and `s3:GetObject` on the prefix, `s3:ListBucket` on the bucket (without which AWS
 answers 403, not 404, where there is no record). An auditor: `s3:GetObject`, `s3:ListBucket`. `gate doctor` besides:
