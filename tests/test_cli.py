@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -414,6 +415,13 @@ def test_a_full_disk_is_no_answer(home: Path, command: str) -> None:
     assert done.returncode == 3
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
+
+
+def test_a_closed_stdout_changes_no_answer(home: Path) -> None:
+    for args, code in (([*ABOUT, "--approval", approve(home)], 0), (ABOUT, 1)):
+        line = shlex.join([sys.executable, "-m", "gate", "verify", *args])
+        done = subprocess.run(["sh", "-c", f"{line} >&-"], cwd=home, stderr=subprocess.PIPE, check=False)
+        assert (done.returncode, done.stderr) == (code, b"")
 
 
 def test_a_checkout_that_is_not_there_is_not_looked_for_further_up(home: Path) -> None:

@@ -89,7 +89,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding
     code = _run()
     try:
-        sys.stdout.flush()
+        if sys.stdout:  # None, where it was closed
+            sys.stdout.flush()
     except OSError:  # a full disk, say: whoever waits for the answer must not read an allow into its absence
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = code or 3
