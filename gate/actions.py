@@ -5,7 +5,6 @@ can guess; the summary is HTML in which outside text stands escaped inside `<cod
 or mentions; an annotation's text is escaped as the runner unescapes it.
 """
 
-import os
 import re
 import secrets
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from html import escape
 from typing import Any, TextIO
 
 from gate.errors import GateError
+from gate.files import open_now
 from gate.models import Check, Decision
 from gate.text import printable
 
@@ -45,17 +45,13 @@ def _append(environ: Mapping[str, str], variable: str, text: str) -> None:
     if not environ.get(variable):
         return
     try:
-        with open(environ[variable], "a", encoding="utf-8", opener=_open_now) as file:
+        with open(environ[variable], "a", encoding="utf-8", opener=open_now) as file:
             file.write(text)
     except (OSError, ValueError):
         raise GateError(
             f"The file that {variable} names can't be written.",
             hint="The decision stands in the audit log. Check the runner's disk, and ask for a new approval.",
         ) from None
-
-
-def _open_now(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # or a FIFO would wait for somebody to read from it
 
 
 def _outputs(decision: Decision) -> str:

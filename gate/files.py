@@ -11,11 +11,12 @@ def read_regular(path: Path, limit: int) -> bytes:
     Raises:
         OSError: it can't be read, or is not a regular file.
     """
-    with open(path, "rb", opener=_open_now) as file:
+    with open(path, "rb", opener=open_now) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(0, "not a file")
         return file.read(limit)
 
 
-def _open_now(path: str, flags: int) -> int:
+def open_now(path: str, flags: int) -> int:
+    """An `opener` for `open` that never waits, be it for whoever is to be at the other end of a FIFO."""
     return os.open(path, flags | os.O_NONBLOCK)

@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from gate.errors import SignerError
+from gate.files import open_now
 
 _MAX_BYTES = 16 * 1024
 
@@ -18,15 +19,11 @@ def read_private(path: Path, secret: str, *, otherwise: str, missing: str) -> by
         SignerError: it can't be read, it is not a file, or others may read or write it.
     """
     try:
-        with open(path, "rb", opener=_open_now) as file:
+        with open(path, "rb", opener=open_now) as file:
             _check_private(path, os.fstat(file.fileno()).st_mode, secret, otherwise, missing)
             return file.read(_MAX_BYTES)
     except OSError as error:
         raise SignerError(f"{path}: can't be read ({error.strerror}).", hint=missing) from None
-
-
-def _open_now(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # or a FIFO would wait for somebody to write to it
 
 
 def _check_private(path: Path, mode: int, secret: str, otherwise: str, missing: str) -> None:
