@@ -30,19 +30,21 @@ ReasonCode = Literal[
     "approver.is_author",
     "approver.is_actor",
     "approvals.insufficient",
+    "approval.declined",
     "passkey.missing",
     "passkey.invalid",
     "replay.used",
     "replay.unavailable",
     "audit.unavailable",
     "checkout.mismatch",
+    "bot.unavailable",
     "policy.invalid",
     "usage.invalid",
     "internal.error",
 ]
 
 _CONFIGURATION = {"policy.invalid", "usage.invalid"}
-_UNDECIDED = {"replay.unavailable", "audit.unavailable", "internal.error"}
+_UNDECIDED = {"replay.unavailable", "audit.unavailable", "bot.unavailable", "internal.error"}
 
 
 def verdict(reason: ReasonCode) -> Verdict:

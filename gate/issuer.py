@@ -1,6 +1,7 @@
 """The issuer: turns an engineer's yes into an approval token."""
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from gate.deployment import Deployment
@@ -34,14 +35,29 @@ class Issuer:
         reason: str = "",
         amr: tuple[str, ...] = (),
     ) -> str:
-        """A token by which `approver` approves `deployment`, from `now` (epoch seconds) for `ttl` seconds.
+        """A token by which `approver` approves `deployment`: `draft`, and `seal` at once.
+
+        Raises:
+            UsageError, Denied, SignerError: as `draft` and `seal` do.
+        """
+        return self.seal(self.draft(deployment, approver, now=now, ttl=ttl, reason=reason, amr=amr))
+
+    def draft(
+        self,
+        deployment: Deployment,
+        approver: str,
+        *,
+        now: int,
+        ttl: int,
+        reason: str = "",
+        amr: tuple[str, ...] = (),
+    ) -> dict[str, Any]:
+        """The claims by which `approver` approves `deployment`, from `now` (epoch seconds) for `ttl` seconds.
 
         The run, the repository id and the request id of the deployment, where it has them, bind the token.
 
         Raises:
             UsageError: the approver is not an e-mail address or a login, or `ttl` is not positive.
-            Denied: the gate would refuse the token (`token.malformed`, `token.too_large`).
-            SignerError: the signer can't sign.
         """
         if not is_approver(approver):
             raise UsageError("The approver is not an e-mail address or a login in plain ASCII.", actual=ascii(approver))
@@ -49,7 +65,7 @@ class Issuer:
             raise UsageError(f"The reason is not a text of at most {MAX_REASON} characters.", hint="Say it shorter.")
         if ttl <= 0:
             raise UsageError("The approval's life is not positive.", actual=f"{ttl} s")
-        claims = {
+        return {
             "iss": self._name,
             "sub": approver,
             "aud": self._audience,
@@ -66,6 +82,14 @@ class Issuer:
                 amr=list(amr),
             ),
         }
+
+    def seal(self, claims: Mapping[str, Any]) -> str:
+        """The token of these claims, signed.
+
+        Raises:
+            Denied: the gate would refuse the token (`token.malformed`, `token.too_large`).
+            SignerError: the signer can't sign.
+        """
         signing_input = encode(self._signer.public_key.alg, self._kid, claims)
         return f"{signing_input}.{base64url(self._signer.sign(signing_input.encode('ascii')))}"
 

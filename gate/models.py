@@ -80,11 +80,13 @@ class Commit(NamedTuple):
     """One commit, and everybody who had a hand in it.
 
     Each member of `people` is one role (the author, the committer, a co-author) as the identities known for it, so
-    that a role with an unknown e-mail address but a known login can still be attributed.
+    that a role with an unknown e-mail address but a known login can still be attributed. `message` is there to show to
+    people, "" where the source of commits keeps none.
     """
 
     sha: str
     people: tuple[tuple[Identity, ...], ...]
+    message: str = ""
 
 
 @dataclass(frozen=True)

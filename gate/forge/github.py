@@ -192,7 +192,8 @@ def _check_whole(answer: dict[str, Any], commits: dict[str, Commit], base: str, 
 
 def _commit(item: dict[str, Any]) -> Commit:
     message = item["commit"]["message"]
-    return Commit(parse_sha(item["sha"]), everybody(_role(item, "author"), _role(item, "committer"), message))
+    people = everybody(_role(item, "author"), _role(item, "committer"), message)
+    return Commit(parse_sha(item["sha"]), people, message)
 
 
 def _role(item: dict[str, Any], role: str) -> Role:

@@ -1,0 +1,1 @@
+"""The deploy-bot: the web service behind the approval link (docs/bot.md)."""

@@ -1,0 +1,47 @@
+"""Errors that end an HTTP request, each with the status that tells it. All texts are safe to show (gate.errors)."""
+
+from gate.errors import GateError, ReasonCode
+
+
+class BotError(GateError):
+    """Base of the deploy-bot's own errors. `status` is the HTTP status."""
+
+    reason: ReasonCode = "usage.invalid"
+    status = 400
+
+
+class NotProved(BotError):
+    """A credential does not prove what it must: an OIDC token, an API token, a sign-in, a session."""
+
+    status = 401
+
+
+class NotAllowed(BotError):
+    """Whoever asks is known, and may not do this."""
+
+    status = 403
+
+
+class NotFound(BotError):
+    """There is no such thing, or not for whoever asks."""
+
+    status = 404
+
+
+class Conflict(BotError):
+    """It is too late: the request was decided, or ran out, or changed meanwhile."""
+
+    status = 409
+
+
+class TooMany(BotError):
+    """Too many tries; `Retry-After` says when to come back."""
+
+    status = 429
+
+
+class Unavailable(BotError):
+    """Something that the bot depends on does not answer as it must. Nothing was approved."""
+
+    reason: ReasonCode = "bot.unavailable"
+    status = 503
