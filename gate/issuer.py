@@ -7,8 +7,9 @@ from typing import Any
 from gate.deployment import Deployment
 from gate.errors import UsageError
 from gate.keys import base64url
+from gate.policy import Policy
 from gate.signers import Signer
-from gate.tokens import MAX_REASON, encode, is_approver
+from gate.tokens import MAX_REASON, Approval, decode, encode, is_approver
 
 _JTI_BYTES = 24
 
@@ -24,6 +25,12 @@ class Issuer:
         self._name = name
         self._audience = audience
         self._kid = kid or signer.public_key.thumbprint
+
+    @classmethod
+    def under(cls, policy: Policy, signer: Signer, *, name: str = "gate") -> "Issuer":
+        """An issuer that uses the names that the policy has for the signer's key and for its audience."""
+        kids = [kid for kid, trusted in policy.keys.items() if trusted.key.spki == signer.public_key.spki]
+        return cls(signer, name=name, audience=policy.audience, kid=kids[-1] if kids else "")
 
     def issue(
         self,
@@ -82,6 +89,14 @@ class Issuer:
                 amr=list(amr),
             ),
         }
+
+    def preview(self, claims: Mapping[str, Any]) -> Approval:
+        """What a token of these claims will say, without a signature that holds.
+
+        Raises:
+            Denied: the gate would refuse the token (`token.malformed`, `token.too_large`).
+        """
+        return decode(f"{encode(self._signer.public_key.alg, self._kid, claims)}.{base64url(bytes(64))}")
 
     def seal(self, claims: Mapping[str, Any]) -> str:
         """The token of these claims, signed.

@@ -14,7 +14,7 @@ from gate.errors import Denied, UsageError
 from gate.fields import seconds
 from gate.issuer import Issuer
 from gate.policy import Policy
-from gate.signers import Signer, open_signer
+from gate.signers import open_signer
 from gate.verification import check_age, verify
 from gate.wiring import LoadedPolicy, load_policy
 
@@ -70,7 +70,8 @@ def approve(
         )
     key = open_signer(signer or f"file:{KEY}", Path.cwd() if signer or not loaded else loaded.base, ask_pin)
     now, life = int(time.time()), _life(ttl, environment, loaded)
-    token = _issuer(key, loaded).issue(deployment, approver, now=now, ttl=life, reason=reason)
+    issuer = Issuer.under(loaded.policy, key) if loaded else Issuer(key)
+    token = issuer.issue(deployment, approver, now=now, ttl=life, reason=reason)
     click.echo(token)
     click.echo(f"{approver} approves {deployment.scope} into {environment}, once, within {life} s.", err=True)
     if loaded:
@@ -99,14 +100,6 @@ def _life(ttl: str, environment: str, loaded: LoadedPolicy | None) -> int:
         return life
     known = loaded.policy.environments.get(environment) if loaded else None
     return min(_DEFAULT_LIFE, known.max_age) if known else _DEFAULT_LIFE
-
-
-def _issuer(key: Signer, loaded: LoadedPolicy | None) -> Issuer:
-    """An issuer that uses the names that the policy has for the key and for its audience."""
-    if not loaded:
-        return Issuer(key)
-    kids = [kid for kid, trusted in loaded.policy.keys.items() if trusted.key.spki == key.public_key.spki]
-    return Issuer(key, kid=kids[-1] if kids else "", audience=loaded.policy.audience)
 
 
 def _warn(token: str, deployment: Deployment, policy: Policy, now: int) -> None:

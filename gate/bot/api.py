@@ -1,0 +1,71 @@
+"""What jobs speak: ask for approval, come back for the answer (docs/bot.md, "Jobs' API")."""
+
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from gate.bot.desk import Standing
+from gate.bot.errors import BotError, NotProved
+from gate.bot.metrics import ASKED
+from gate.bot.site import Site
+from gate.bot.web import Call
+
+_SOON, _LATER = 3, 10  # seconds between two looks of one job: at first, and after it has waited for a while
+_A_WHILE = 120  # seconds
+
+
+class JobsApi:
+    """The handlers of a site for jobs."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def ask(self, call: Call) -> Response:
+        """`POST /api/requests`."""
+        site = self._site
+        site.limits.check("ask refused", call.address)
+        site.limits.hit("ask", call.address)
+        try:
+            asked = site.doorkeeper.admit(call.request.headers.get("authorization", ""), call.json())
+            standing = site.desk.ask(asked, rerun=call.json().get("rerun") is True)
+        except BotError as error:
+            if error.status < 500:
+                site.limits.allows("ask refused", call.address)
+            raise
+        ASKED.inc()
+        return JSONResponse(self._told(standing) | {"secret": site.desk.secret(standing.request)})
+
+    def poll(self, call: Call) -> Response:
+        """`GET /api/requests/{id}`."""
+        site = self._site
+        site.limits.check("poll refused", call.address)
+        scheme, _, secret = call.request.headers.get("authorization", "").partition(" ")
+        try:
+            if scheme.lower() != "bearer":
+                raise NotProved("The job's secret is missing.", hint="Send it as Authorization: Bearer SECRET.")
+            standing = site.desk.hand_over(call.path["id"], secret.strip())
+        except BotError as error:
+            if error.status < 500:
+                site.limits.allows("poll refused", call.address)
+            raise
+        told = self._told(standing)
+        if standing.status == "approved":
+            told["tokens"] = [given.token for given in standing.request.approvals]
+        return JSONResponse(told)
+
+    def _told(self, standing: Standing) -> dict[str, Any]:
+        request, status = standing.request, standing.status
+        told: dict[str, Any] = {
+            "id": request.id,
+            "url": f"{self._site.url}/requests/{request.id}",
+            "status": status,
+            "needed": standing.environment.approvals,
+            "approvals": [
+                {"approver": given.approver, "expires_at": given.expires_at} for given in request.live(standing.now)
+            ],
+            "expires_at": request.expires_at,
+            "poll_after": _SOON if standing.now - request.asked_at < _A_WHILE else _LATER,
+        }
+        if request.declined:
+            told |= {"declined_by": request.declined.by, "decline_reason": request.declined.reason}
+        return told

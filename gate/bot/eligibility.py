@@ -1,0 +1,143 @@
+"""May this person approve this request, and if not, why? What the gate would say, said before they try."""
+
+from typing import NamedTuple
+
+from gate.bot.request import ApprovalRequest
+from gate.deployment import Deployment
+from gate.errors import Denied, ReasonCode
+from gate.issuer import Issuer
+from gate.models import Commit, Identity
+from gate.policy import Environment, Policy
+from gate.steps import STEPS
+from gate.text import plural
+from gate.tokens import Approval
+from gate.verification import check_age, check_separation
+
+
+class Verdict(NamedTuple):
+    """Whether `approver` (as the policy spells them here) may approve. If not, `reason`, `message` and `hint` say why.
+
+    `caution` is what only the gate can judge, later, in the job; "" if there is nothing.
+    """
+
+    may: bool
+    approver: str = ""
+    reason: ReasonCode | str = ""
+    message: str = ""
+    hint: str = ""
+    caution: str = ""
+
+
+def check_wanted(deployment: Deployment, policy: Policy) -> Environment:
+    """The environment that a request is for, if the policy has it and lets the repository in.
+
+    Raises:
+        Denied: `environment.unknown`, `repository.not_allowed`: nobody could ever approve it.
+    """
+    environment = policy.environments.get(deployment.environment)
+    if environment is None:
+        raise Denied(
+            "environment.unknown",
+            "The policy does not list this environment.",
+            expected=f"one of {', '.join(policy.environments)}",
+            actual=deployment.environment,
+            hint="Correct the name, or add the environment to the policy.",
+        )
+    if not environment.covers(deployment.repository):
+        raise Denied(
+            "repository.not_allowed",
+            f"The policy does not let this repository into {environment.name}.",
+            actual=deployment.repository,
+            hint="Add the repository to the environment in the policy.",
+        )
+    return environment
+
+
+def spelled(person: str, environment: Environment, policy: Policy) -> str:
+    """How the environment spells the person whose canonical name is `person`, "" where they may not approve there."""
+    names = (name for name in environment.approvers if policy.people.canonical(name) == person)
+    return min(names, default="")
+
+
+def judge(request: ApprovalRequest, person: str, policy: Policy, issuer: Issuer, now: int) -> Verdict:
+    """Whether the person whose canonical name is `person` may approve `request` now."""
+    try:
+        environment = check_wanted(request.deployment, policy)
+        status = request.status(environment.approvals, now)
+        if status != "open":
+            return Verdict(may=False, reason=status, message=_OVER[status])
+        if given := request.approval_by(person, policy.people, now):
+            return Verdict(may=False, approver=given.approver, reason="given", message="You have approved this.")
+        approver = check_may(request, person, environment, policy)
+        claims = issuer.draft(request.deployment, approver, now=now, ttl=environment.max_age)
+        _check(issuer.preview(claims), request, policy, now)
+        _check_enrolled(approver, environment, policy)
+    except Denied as denial:
+        return Verdict(may=False, reason=denial.reason, message=denial.message, hint=denial.hint)
+    return Verdict(may=True, approver=approver, caution=_caution(request, environment))
+
+
+def check_may(request: ApprovalRequest, person: str, environment: Environment, policy: Policy) -> str:
+    """How the environment spells that person.
+
+    Raises:
+        Denied: `approver.not_allowed`: they may not approve there, nor decline.
+    """
+    approver = spelled(person, environment, policy)
+    if not approver:
+        raise Denied(
+            "approver.not_allowed",
+            f"You may not approve deployments into {request.deployment.environment}.",
+            hint=f"The policy lists {plural(len(environment.approvers), 'approver')} for it; ask one of them.",
+        )
+    return approver
+
+
+def _check_enrolled(approver: str, environment: Environment, policy: Policy) -> None:
+    if environment.passkey_required and not policy.passkeys(approver):
+        raise Denied(
+            "passkey.missing",
+            "This takes a passkey, and the policy lists none of yours.",
+            hint="Enrol one, and have its public part merged into the policy.",
+        )
+
+
+_OVER = {
+    "approved": "This has all the approvals that it needs.",
+    "declined": "This was declined.",
+    "expired": "This request has run out. A new run, or a re-run, asks again.",
+}
+
+
+def commits_of(request: ApprovalRequest) -> list[Commit]:
+    """The commits of the request, as far as separation of duties looks at them."""
+    facts = request.facts
+    return [
+        Commit(sha, (tuple(Identity(kind, value) for kind, value in role),))  # type: ignore[arg-type]
+        for sha, role in (facts.roles if facts else ())
+    ]
+
+
+def _check(approval: Approval, request: ApprovalRequest, policy: Policy, now: int) -> None:
+    """The gate's own steps, but for the signature.
+
+    Raises:
+        Denied: the gate would.
+    """
+    for step in STEPS:
+        if step.name != "signature":
+            step.check(approval, request.deployment, policy, now)
+    environment = policy.environments[request.deployment.environment]
+    check_age([approval], environment)
+    if environment.separation_of_duties:
+        check_separation([approval], request.deployment, policy, commits_of(request))
+
+
+def _caution(request: ApprovalRequest, environment: Environment) -> str:
+    if not environment.separation_of_duties:
+        return ""
+    if request.facts is None or request.facts.trouble:
+        return "Who wrote the commits is not known here. The gate will look again in the job, and may refuse."
+    if "actors" in request.said:
+        return "Who started the run is only what the job says. The gate looks again."
+    return ""

@@ -1,0 +1,84 @@
+"""What the forge says of the commits that are new in a deployment, for people to read before they say yes."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from urllib.parse import urlsplit
+
+from gate.bot.request import CommitLine, Facts
+from gate.chain import allowed_shas
+from gate.deployment import Deployment
+from gate.errors import GateError
+from gate.forge import History
+from gate.models import Commit
+from gate.text import printable
+from gate.wiring import LoadedPolicy
+
+_LISTED = 30  # commits that the page names
+_MOST_ROLES = 1_000  # that one document carries
+
+
+class Lookup:
+    """Looks facts up in the history that `open_history` gives for a repository; `web_url` is where people read it."""
+
+    def __init__(self, open_history: Callable[[str], History] | None, web_url: str = "https://github.com") -> None:
+        self._open_history = open_history
+        self._web_url = web_url
+
+    def facts(self, deployment: Deployment, loaded: LoadedPolicy) -> Facts:
+        """The facts, or what kept them from being known: never raises for a forge or a store that is down."""
+        if self._open_history is None:
+            return Facts(trouble="This bot has no access to the forge, so it can't say who wrote the commits.")
+        try:
+            return self._ask(self._open_history(deployment.repository), deployment, loaded)
+        except GateError as error:
+            return Facts(trouble=error.message)
+
+    def _ask(self, history: History, deployment: Deployment, loaded: LoadedPolicy) -> Facts:
+        looked_at: list[str] = []
+        allowed = _noted(allowed_shas(loaded.audit_log(), loaded.replay_store(), deployment.stream), looked_at)
+        commits = sorted_newest_first(history.commits(deployment.repository, allowed, deployment.sha), deployment.sha)
+        base = looked_at[-1] if looked_at else ""  # what stopped the search is what it was for (gate.forge.base)
+        roles = {role: commit.sha for commit in commits for role in commit.people or ((),)}
+        if len(roles) > _MOST_ROLES:
+            return Facts(trouble="More people than the page can tell had a hand in it.", base=base)
+        return Facts(
+            commits=tuple(_line(commit) for commit in commits[:_LISTED]),
+            total=len(commits),
+            roles=tuple((sha, tuple((who.kind, who.value) for who in role)) for role, sha in roles.items()),
+            base=base,
+            diff_url=self._diff_url(deployment, base),
+        )
+
+    def _diff_url(self, deployment: Deployment, base: str) -> str:
+        page = f"{self._web_url}/{deployment.repository}"
+        if base and base != deployment.sha:
+            return f"{page}/compare/{base}...{deployment.sha}"
+        return f"{page}/commit/{deployment.sha}"
+
+
+def web_url(api_url: str) -> str:
+    """Where people read what the API at `api_url` serves: GitHub's own, or the server that has /api/v3."""
+    parts = urlsplit(api_url)
+    return "https://github.com" if parts.hostname == "api.github.com" else f"{parts.scheme}://{parts.netloc}"
+
+
+def sorted_newest_first(commits: Iterable[Commit], sha: str) -> Sequence[Commit]:
+    """The commits with `sha` first, whichever way round they came."""
+    listed = list(commits)
+    return listed[::-1] if listed and listed[-1].sha == sha else listed
+
+
+def _noted(shas: Iterator[str], seen: list[str]) -> Iterator[str]:
+    for sha in shas:
+        seen.append(sha)
+        yield sha
+
+
+def _line(commit: Commit) -> CommitLine:
+    title = commit.message.strip().partition("\n")[0]
+    people = dict.fromkeys(_name(role) for role in commit.people)
+    return CommitLine(commit.sha, printable(title, 120), ", ".join(people))
+
+
+def _name(role: Sequence[object]) -> str:
+    shown = [printable(str(getattr(who, "value", "")), 80) for who in role]
+    return shown[0] if shown else "somebody without a name"

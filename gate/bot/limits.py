@@ -1,0 +1,46 @@
+"""How often anybody may try: bounds per bot and address, so that guessing and flooding end early."""
+
+from limits import parse
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from gate.bot.errors import TooMany
+
+_LIMITS = {
+    "ask": parse("600/minute"),  # jobs share the addresses of their runners
+    "ask refused": parse("60/minute"),
+    "poll refused": parse("60/minute"),
+    "sign in": parse("60/minute"),
+    "sign in failed": parse("20/minute"),
+    "decide": parse("60/minute"),
+    "recorded failure": parse("30/minute"),  # per bot: a flood of failures must not become a flood of records
+}
+
+
+class Limits:
+    """Counts in memory: several bots allow several times as much."""
+
+    def __init__(self) -> None:
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+
+    def hit(self, what: str, who: str) -> None:
+        """Count one try.
+
+        Raises:
+            TooMany: it is one too many.
+        """
+        if not self.allows(what, who):
+            raise TooMany("Too many tries from there.", hint="Wait a minute.")
+
+    def allows(self, what: str, who: str) -> bool:
+        """Count one try, and say whether it is within the bound."""
+        return self._limiter.hit(_LIMITS[what], what, who)
+
+    def check(self, what: str, who: str) -> None:
+        """Check that there may be another try, without counting one.
+
+        Raises:
+            TooMany: there were too many.
+        """
+        if not self._limiter.test(_LIMITS[what], what, who):
+            raise TooMany("Too many tries from there.", hint="Wait a minute.")

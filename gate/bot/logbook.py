@@ -1,0 +1,71 @@
+"""The logbook: what people do here, as records of an audit log (docs/audit.md)."""
+
+import secrets
+import time
+from collections.abc import Callable
+
+from gate import __version__
+from gate.audit import AuditLog
+from gate.bot.errors import Unavailable
+from gate.bot.request import Declined, Given
+from gate.chain import append
+from gate.deployment import Deployment
+from gate.errors import Denied
+from gate.record import Happening, HappeningKind, digest
+from gate.replay import ReplayStore
+from gate.text import printable
+
+
+class Logbook:
+    """Writes to the log and the heads that `stores` gives; each method raises Unavailable where that can't be done."""
+
+    def __init__(
+        self, stores: Callable[[], tuple[AuditLog, ReplayStore]], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._stores = stores
+        self._clock = clock
+
+    def approved(self, deployment: Deployment, given: Given) -> None:
+        """An engineer approved. The token stays out of it: it can still be used."""
+        how = "with a passkey" if given.passkey else "without a passkey"
+        why = f": {printable(given.reason, 500)}" if given.reason else "."
+        self._write("approval", given.approver, f"Approved {how}{why}", deployment, token=given.token)
+
+    def declined(self, deployment: Deployment, declined: Declined) -> None:
+        """An engineer said no."""
+        self._write("refusal", declined.by, f"Declined: {printable(declined.reason, 500)}", deployment)
+
+    def refused(self, deployment: Deployment, who: str, denial: Denied) -> None:
+        """Somebody who had signed in could not prove an approval."""
+        self._write("sign_in_failure", who, f"{denial.reason}: {printable(denial.message, 500)}", deployment)
+
+    def enrolled(self, who: str, credential_id: str) -> None:
+        """An engineer made a passkey, which counts once the policy lists it."""
+        self._write("enrolment", who, f"Enrolled the passkey {printable(credential_id, 400)}.")
+
+    def sign_in_failed(self, who: str, why: str) -> None:
+        """Somebody could not sign in."""
+        self._write("sign_in_failure", who or "unknown", printable(why, 500))
+
+    def _write(
+        self,
+        kind: HappeningKind,
+        who: str,
+        message: str,
+        deployment: Deployment | None = None,
+        token: str = "",
+    ) -> None:
+        entry = Happening(
+            invocation=secrets.token_urlsafe(16),
+            happened_at=int(self._clock()),
+            event=kind,
+            who=printable(who, 254),
+            message=message,
+            deployment=deployment,
+            token_digests=(digest(token.encode()),) if token else (),
+            gate=__version__,
+        )
+        try:
+            append(*self._stores(), entry)
+        except Denied as error:
+            raise Unavailable(f"It could not be recorded, so it does not count: {error.message}", hint=error.hint) from None

@@ -1,0 +1,186 @@
+"""What people see: requests, their decision on them, and their passkeys."""
+
+import base64
+import json
+from typing import Any
+
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from gate.bot.eligibility import spelled
+from gate.bot.errors import BotError, NotAllowed
+from gate.bot.metrics import DECISIONS
+from gate.bot.site import Site
+from gate.bot.web import Call
+from gate.errors import GateError
+from gate.keys import base64url
+from gate.passkey import RelyingParty
+
+_WORDS = {"open": "Waiting", "approved": "Approved", "declined": "Declined", "expired": "Ran out"}
+_MOST_REASON = 300  # characters: with a passkey's assertion they still fit into a token
+
+
+class Pages:
+    """The handlers of a site for people."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def home(self, call: Call) -> Response:
+        """`GET /`."""
+        visitor = self._site.visitor_or_none(call)
+        if visitor is None:
+            return self._site.sign_in_page(call)
+        everything = self._site.desk.everything()
+        waiting = [standing for standing in everything if standing.status == "open"]
+        over = [standing for standing in everything if standing.status != "open"]
+        return self._site.page("home.html", call, waiting=waiting, over=over, words=_WORDS)
+
+    def request(self, call: Call) -> Response:
+        """`GET /requests/{id}`: changes nothing, whoever follows the link."""
+        visitor = self._site.visitor_or_none(call)
+        if visitor is None:
+            return self._site.sign_in_page(call)
+        standing = self._site.desk.find(call.path["id"])
+        verdict = self._site.desk.verdict(standing, visitor.person)
+        approver = spelled(visitor.person, standing.environment, standing.policy)
+        return self._site.page(
+            "request.html",
+            call,
+            request=standing.request,
+            status=standing.status,
+            environment=standing.environment,
+            now=standing.now,
+            verdict=verdict,
+            passkeys=bool(approver and standing.policy.passkeys(approver)),
+            may_decline=bool(approver),
+            words=_WORDS,
+        )
+
+    def challenge(self, call: Call) -> Response:
+        """`POST /requests/{id}/challenge`: what the passkey is to sign."""
+        visitor = self._site.vouched(call)
+        standing = self._site.desk.find(call.path["id"])
+        party = self._party()
+        claims, challenge = self._site.desk.draft(
+            call.path["id"], visitor.person, visitor.session, _reason(call, required=False)
+        )
+        credentials = standing.policy.passkeys(claims["sub"])
+        return JSONResponse(
+            {
+                "challenge": base64url(challenge),
+                "rpId": party.rp_id,
+                "userVerification": "required",
+                "timeout": 120_000,
+                "allowCredentials": [{"type": "public-key", "id": base64url(one.id)} for one in credentials],
+            }
+        )
+
+    def approve(self, call: Call) -> Response:
+        """`POST /requests/{id}/approve`."""
+        visitor = self._site.vouched(call)
+        key = call.path["id"]
+        standing = self._site.desk.find(key)
+        has_passkey = bool(standing.policy.passkeys(spelled(visitor.person, standing.environment, standing.policy)))
+        assertion = _assertion(call) if has_passkey or standing.environment.passkey_required else None
+        return self._decided(
+            key,
+            "approved",
+            lambda: self._site.desk.approve(
+                key, visitor.person, visitor.session, assertion, _reason(call, required=False)
+            ),
+        )
+
+    def decline(self, call: Call) -> Response:
+        """`POST /requests/{id}/decline`."""
+        visitor = self._site.vouched(call)
+        key, reason = call.path["id"], _reason(call, required=True)
+        return self._decided(key, "declined", lambda: self._site.desk.decline(key, visitor.person, reason))
+
+    def look_up(self, call: Call) -> Response:
+        """`POST /requests/{id}/look-up`: ask the forge again."""
+        self._site.vouched(call)
+        self._site.desk.look_up(call.path["id"])
+        return _see(f"/requests/{call.path['id']}")
+
+    def passkeys(self, call: Call) -> Response:
+        """`GET /passkeys`."""
+        visitor = self._site.visitor_or_none(call)
+        if visitor is None:
+            return self._site.sign_in_page(call)
+        policy = self._site.policy.current().policy
+        credentials = [base64url(credential.id) for credential in policy.passkeys(visitor.person)]
+        party = policy.party if policy.party and policy.party.origin == self._site.url else None
+        return self._site.page("passkeys.html", call, credentials=credentials, party=party, url=self._site.url)
+
+    def enrolment_options(self, call: Call) -> Response:
+        """`POST /passkeys/options`."""
+        visitor = self._site.vouched(call)
+        known = self._site.policy.current().policy.passkeys(visitor.person)
+        return JSONResponse(self._site.enrolment.begin(visitor, self._party(), known))
+
+    def enrol(self, call: Call) -> Response:
+        """`POST /passkeys`: show what belongs into the policy."""
+        visitor = self._site.vouched(call)
+        enrolled = self._site.enrolment.finish(visitor, self._party(), call.form.get("credential", ""))
+        self._site.logbook.enrolled(visitor.person, enrolled.id)
+        public_key = base64.b64encode(enrolled.credential.spki).decode("ascii")
+        return self._site.page(
+            "enrolled.html", call, entry=enrolled.policy_entry(visitor.person), id=enrolled.id, public_key=public_key
+        )
+
+    def _party(self) -> RelyingParty:
+        """Where passkeys are made and used: this bot.
+
+        Raises:
+            NotAllowed: the policy says another place, or none.
+        """
+        party = self._site.policy.current().policy.party
+        if party is None or party.origin != self._site.url:
+            raise NotAllowed(
+                "The policy does not say that passkeys are used here.",
+                hint="Add `passkeys: {origin: …}` with this bot's URL to the policy.",
+                expected=self._site.url,
+                actual=party.origin if party else "no passkeys section",
+            )
+        return party
+
+    def _decided(self, key: str, word: str, decide: Any) -> Response:
+        try:
+            decide()
+        except GateError as error:
+            DECISIONS.labels(error.reason).inc()
+            raise
+        DECISIONS.labels(word).inc()
+        return _see(f"/requests/{key}")
+
+
+def _see(path: str) -> Response:
+    """Another page instead of this one: going back, or reloading, sends no form again."""
+    return RedirectResponse(path, 303)
+
+
+def _reason(call: Call, *, required: bool) -> str:
+    reason = call.form.get("reason", "").strip()
+    if len(reason) > _MOST_REASON or (required and not reason):
+        raise BotError(
+            "The reason is missing." if not reason else "The reason is too long.",
+            expected=f"1 to {_MOST_REASON} characters",
+            hint="Go back, and say it in a sentence.",
+        )
+    return reason
+
+
+def _assertion(call: Call) -> dict[str, str]:
+    """What the passkey answered: four texts, which `gate.passkey` reads."""
+    try:
+        answer = json.loads(call.form.get("credential", ""))
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict) or not all(isinstance(text, str) for text in answer.values()):
+        raise NotAllowed(
+            "This approval takes your passkey, and the form came without it.",
+            hint="Use a browser with JavaScript: only the browser can ask for the passkey.",
+        )
+    return answer
+
+

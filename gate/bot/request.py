@@ -1,0 +1,163 @@
+"""A request for approval: one deployment, asked for by one run, and what people have said of it so far."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, NamedTuple
+
+from gate.bot.errors import Unavailable
+from gate.deployment import Deployment
+from gate.errors import GateError
+from gate.people import People
+
+Status = Literal["open", "approved", "declined", "expired"]
+
+
+class Given(NamedTuple):
+    """One approval that was given: its token, which is worth a deployment until it is used, and what the page shows.
+
+    `person` is the approver's canonical name in the policy. Times are epoch seconds.
+    """
+
+    approver: str
+    person: str
+    token: str
+    issued_at: int
+    expires_at: int
+    reason: str
+    passkey: bool
+
+
+class Declined(NamedTuple):
+    """Who said no, why, and when (epoch seconds)."""
+
+    by: str
+    reason: str
+    at: int
+
+
+class CommitLine(NamedTuple):
+    """One commit as the page lists it: its id, the first line of its message, and who had a hand in it."""
+
+    sha: str
+    title: str
+    people: str
+
+
+class Facts(NamedTuple):
+    """What the forge says of the commits that are new in the deployment.
+
+    `commits` are the newest of `total`. `roles` are all that
+    separation of duties has to look at: every distinct role, as pairs of kind and value, with one commit that it is in.
+    `base` is the last allowed commit below the deployed one, "" where nothing was ever allowed. `trouble` says why the
+    rest is empty, "" where it is not.
+    """
+
+    commits: tuple[CommitLine, ...] = ()
+    total: int = 0
+    roles: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    base: str = ""
+    diff_url: str = ""
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class ApprovalRequest:
+    """A request. `deployment` carries its id. `attempt` is the newest attempt of the run that asked, `generation`
+    counts the requests that the same run made one after the other, each after the one before was over.
+
+    `said` names the facts that only the job's own word stands for; all others its CI has proved. `asker` is the issuer
+    that vouches for the job. `facts` is None until they were looked up. Times are epoch seconds.
+    """
+
+    deployment: Deployment
+    generation: int
+    attempt: int
+    asked_at: int
+    expires_at: int
+    asker: str = ""
+    run_url: str = ""
+    ref: str = ""
+    workflow: str = ""
+    event: str = ""
+    said: tuple[str, ...] = ()
+    rerun: bool = False
+    held: bool = False  # GitHub holds the job until the bot answers its deployment protection rule
+    approvals: tuple[Given, ...] = ()
+    declined: Declined | None = None
+    handed_to: int = 0  # the attempt that has the tokens, 0 for none
+    facts: Facts | None = None
+
+    @property
+    def id(self) -> str:
+        """The request's id, which its link and its tokens carry."""
+        return self.deployment.request_id
+
+    def live(self, now: int) -> tuple[Given, ...]:
+        """The approvals that have not run out."""
+        return tuple(given for given in self.approvals if now < given.expires_at)
+
+    def status(self, needed: int, now: int) -> Status:
+        """Where it stands, if the policy asks for `needed` approvals."""
+        if self.declined:
+            return "declined"
+        if len(self.live(now)) >= needed or (self.handed_to and len(self.approvals) >= needed):
+            return "approved"
+        return "expired" if now >= self.expires_at else "open"
+
+    def approval_by(self, person: str, people: People, now: int) -> Given | None:
+        """The live approval that the person called `person` (canonical) has given."""
+        return next((given for given in self.live(now) if people.canonical(given.approver) == person), None)
+
+    def with_facts(self, facts: Facts) -> "ApprovalRequest":
+        """The same, with what the forge says."""
+        return replace(self, facts=facts)
+
+    def as_json(self) -> dict[str, Any]:
+        """Its document."""
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        return plain | {
+            "deployment": self.deployment.as_json(),
+            "said": list(self.said),
+            "approvals": [given._asdict() for given in self.approvals],
+            "declined": self.declined and self.declined._asdict(),
+            "facts": self.facts and self.facts._asdict(),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "ApprovalRequest":
+        """The request that a document holds.
+
+        Raises:
+            Unavailable: it is not one that this version wrote.
+        """
+        try:
+            return cls(**{name: value[name] for name in _PLAIN}, **_composed(value))
+        except (KeyError, TypeError, ValueError, GateError):
+            raise Unavailable(
+                "The bot's state holds a request that this version did not write.",
+                hint="Are all bots on this state of one version? A new request of the same run starts afresh.",
+            ) from None
+
+
+_PLAIN = [
+    entry.name
+    for entry in fields(ApprovalRequest)
+    if entry.name not in ("deployment", "said", "approvals", "declined", "facts")
+]
+
+
+def _composed(value: Mapping[str, Any]) -> dict[str, Any]:
+    deployment, declined, facts = value["deployment"], value["declined"], value["facts"]
+    return {
+        "deployment": Deployment(**{**deployment, "actors": tuple(deployment["actors"])}),
+        "said": tuple(value["said"]),
+        "approvals": tuple(Given(**given) for given in value["approvals"]),
+        "declined": Declined(**declined) if declined else None,
+        "facts": _facts(**facts) if facts else None,
+    }
+
+
+def _facts(**members: Any) -> Facts:
+    commits = tuple(CommitLine(*line) for line in members.pop("commits"))
+    roles = tuple((sha, tuple((kind, value) for kind, value in identities)) for sha, identities in members.pop("roles"))
+    return Facts(commits, roles=roles, **members)

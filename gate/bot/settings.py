@@ -1,0 +1,130 @@
+"""`bot.yaml`: the deploy-bot's settings, read as strictly as the policy (docs/bot.md)."""
+
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from gate.bot.jobs import JobSettings, read_jobs
+from gate.bot.notices.settings import GitHubSettings, NoticeSettings, read_github, read_notices
+from gate.bot.secret import Secret, secret
+from gate.bot.signin import ProviderSettings, read_sign_in
+from gate.errors import PolicyError, UsageError
+from gate.fields import Fields, bad, duration, list_of, plain, word
+from gate.files import read_regular
+from gate.strictyaml import MAX_BYTES, Node, parse
+from gate.text import printable
+
+_LONGEST_LIFE = 24 * 3600
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Settings(NamedTuple):
+    """What a bot is told. Paths in URIs are relative to `base`; `request_life` is in seconds.
+
+    `audit` and `replay` are where the bot records what people do, "" for the policy's own.
+    """
+
+    base: Path
+    url: str
+    policy: str
+    signer: str
+    state: str
+    session_key: Secret
+    jobs: JobSettings
+    sign_in: tuple[ProviderSettings, ...]
+    github: GitHubSettings | None
+    notices: NoticeSettings
+    request_life: int
+    trusted_proxies: tuple[str, ...]
+    audit: str
+    replay: str
+
+    @property
+    def is_local(self) -> bool:
+        """True if the bot's URL is one that only this machine can reach."""
+        return urlsplit(self.url).hostname in LOOPBACK
+
+
+def load_settings(path: Path) -> Settings:
+    """Read `path`.
+
+    Raises:
+        UsageError: it can't be read.
+        PolicyError: anything in it is unknown, missing or unusable; names the line.
+    """
+    try:
+        data = read_regular(path, MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(
+            f"{printable(str(path))} can't be read ({error.strerror or 'not a file'}).",
+            hint="docs/bot.md shows one; --config or GATE_BOT_CONFIG says where it is.",
+        ) from None
+    try:
+        return read_settings(data, path.resolve().parent)
+    except PolicyError as error:
+        message = error.message.replace("The policy", "The file")
+        raise PolicyError(f"{printable(path.name)}: {message}", hint=error.hint) from None
+
+
+def read_settings(data: bytes, base: Path) -> Settings:
+    """The settings in `data`; relative paths start at `base`.
+
+    Raises:
+        PolicyError: as `load_settings`.
+    """
+    fields = Fields(parse(data), "the file")
+    fields.required("version", _version)
+    settings = Settings(
+        base=base,
+        url=fields.required("url", _url),
+        policy=_located(fields.required("policy", word), base),
+        signer=fields.required("signer", word),
+        state=fields.optional("state", word, "sqlite:bot.db"),
+        session_key=fields.required("session_key", lambda node: secret(node, base)),
+        jobs=fields.required("jobs", lambda node: read_jobs(node, base)),
+        sign_in=tuple(fields.required("sign_in", lambda node: read_sign_in(node, base))),
+        github=fields.optional("github", lambda node: read_github(node, base), None),
+        notices=fields.optional("notices", lambda node: read_notices(node, base), NoticeSettings()),
+        request_life=fields.optional("request_life", _life, 3600),
+        trusted_proxies=tuple(fields.optional("trusted_proxies", list_of(word), [])),
+        audit=fields.optional("audit", word, ""),
+        replay=fields.optional("replay", word, ""),
+    )
+    fields.done()
+    if bool(settings.audit) != bool(settings.replay):
+        raise bad(fields.node, "audit and replay go together: the one is anchored in the other.")
+    return settings
+
+
+def _version(node: Node) -> None:
+    if plain(node, "the number 1") != "1":
+        raise bad(node, "this version is not known; this bot reads version 1.")
+
+
+def _url(node: Node) -> str:
+    """An origin, as browsers write it: nothing behind the host, and in the clear on this machine only."""
+    text = word(node).rstrip("/")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise bad(node, "this is not a URL.") from None
+    default = {"https": 443, "http": 80}.get(parts.scheme)
+    host = parts.hostname or ""
+    written = f"{parts.scheme}://{host}" + (f":{port}" if port and port != default else "")
+    if not default or not host or written != text:
+        raise bad(node, "this must be the bot's origin, e.g. https://gate.example.com.", "No path; host in lower case.")
+    if parts.scheme == "http" and host not in LOOPBACK:
+        raise bad(node, "this must be https: passkeys and cookies need it.", "http is for localhost alone.")
+    return text
+
+
+def _life(node: Node) -> int:
+    length = duration(node)
+    if length > _LONGEST_LIFE:
+        raise bad(node, "a request may wait for a day at most.")
+    return length
+
+
+def _located(location: str, base: Path) -> str:
+    return location if "://" in location else str(base / location)

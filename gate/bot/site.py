@@ -1,0 +1,138 @@
+"""The site: everything that the handlers share."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gate.bot.desk import Desk
+from gate.bot.enrolment import Enrolment
+from gate.bot.errors import NotAllowed
+from gate.bot.herald import Herald
+from gate.bot.keyring import Keyring
+from gate.bot.limits import Limits
+from gate.bot.logbook import Logbook
+from gate.bot.logs import REQUEST_ID
+from gate.bot.policysource import PolicySource
+from gate.bot.sessions import LIFE, Sessions, Visitor
+from gate.bot.state import State
+from gate.bot.views import Views, wants_json
+from gate.bot.web import Call, json_error, retry_header
+from gate.errors import GateError
+
+if TYPE_CHECKING:
+    from gate.bot.dev import DevSignIn
+    from gate.bot.history import History
+    from gate.bot.jobs import Doorkeeper
+    from gate.bot.signin import Provider
+
+_PATHS = re.compile(r"/(?:requests/[A-Za-z0-9_-]{1,64}|passkeys|history)?")
+_HEADINGS = {401: "Please sign in", 403: "That is not possible", 404: "There is nothing here", 409: "Too late"}
+
+
+@dataclass(frozen=True)
+class Site:
+    """One bot. `url` is its only origin; nothing is ever taken from a Host header."""
+
+    url: str
+    policy: PolicySource
+    state: State
+    keyring: Keyring
+    desk: Desk
+    herald: Herald
+    logbook: Logbook
+    sessions: Sessions
+    enrolment: Enrolment
+    doorkeeper: "Doorkeeper"
+    providers: tuple["Provider | DevSignIn", ...]
+    history: "History"
+    limits: Limits
+    views: Views
+    dev: "DevSignIn | None" = None
+    clock: Callable[[], float] = time.time
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach it by TLS."""
+        return self.url.startswith("https://")
+
+    @property
+    def cookie_name(self) -> str:
+        """With the prefix, browsers take it from this host alone, by TLS alone (RFC 6265bis, section 4.1.3)."""
+        return "__Host-gate" if self.is_secure else "gate"
+
+    def set_cookie(self, response: Response, name: str, value: str, seconds: int = LIFE) -> None:
+        """A cookie that no script reads and no other site's form sends."""
+        response.set_cookie(
+            name, value, max_age=seconds, path="/", secure=self.is_secure, httponly=True, samesite="lax"
+        )
+
+    def drop_cookie(self, response: Response, name: str) -> None:
+        """Take it back."""
+        response.delete_cookie(name, path="/", secure=self.is_secure, httponly=True, samesite="lax")
+
+    def visitor_or_none(self, call: Call) -> Visitor | None:
+        """Who has signed in, None where nobody has.
+
+        Raises:
+            NotAllowed: the policy does not know them any more.
+        """
+        if call.visitor and not self.policy.current().policy.people.knows(call.visitor.person):
+            raise NotAllowed(
+                "The policy does not know you any more.", hint="Ask whoever looks after the policy, and sign in again."
+            )
+        return call.visitor
+
+    def vouched(self, call: Call) -> Visitor:
+        """Who sends this form, from a page of theirs, and not too often.
+
+        Raises:
+            NotProved, NotAllowed, TooMany: nobody does.
+        """
+        visitor = call.person()
+        self.visitor_or_none(call)
+        self.sessions.check_csrf(visitor, call.form.get("csrf", ""))
+        self.limits.hit("decide", visitor.person)
+        return visitor
+
+    def page(self, template: str, call: Call, status: int = 200, **values: Any) -> Response:
+        """A page for whoever is there."""
+        visitor = call.visitor
+        csrf = self.sessions.csrf(visitor) if visitor else ""
+        return self.views.page(template, status, visitor=visitor, csrf=csrf, dev=self.dev is not None, **values)
+
+    def sign_in_page(self, call: Call) -> Response:
+        """The page that asks who somebody is, and then leads back to where they were."""
+        return self.page("sign_in.html", call, 401, providers=self.providers, next=local_path(call.request.url.path))
+
+    def error_page(self, request: Request, error: GateError, status: int) -> Response:
+        """An error, for a program or for a person."""
+        if wants_json(request):
+            return json_error(error, status)
+        back = local_path(re.sub(r"/(approve|decline|challenge|look-up|options)$", "", request.url.path))
+        response = self.views.page(
+            "error.html",
+            status,
+            visitor=None,
+            csrf="",
+            dev=self.dev is not None,
+            heading=_HEADINGS.get(status, "Something is in the way"),
+            message=error.message,
+            hint=error.hint,
+            expected=error.expected,
+            actual=error.actual,
+            back=back,
+            back_label="Back to the request" if back.startswith("/requests/") else "Back",
+            request_id=REQUEST_ID.get(),
+        )
+        response.headers.update(retry_header(error))
+        return response
+
+
+def local_path(path: str) -> str:
+    """`path` if it is one of this site's pages, otherwise the first page: nobody is led elsewhere."""
+    return path if _PATHS.fullmatch(path) else "/"
