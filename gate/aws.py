@@ -111,10 +111,10 @@ _TROUBLES = {
             MissingAuthenticationTokenException""",
         Trouble(
             "can't be used: AWS denies access",
-            "Grant this job's role the actions that docs/operations.md lists; see the resource's own policy too.",
+            "Grant this job's role the actions that {docs} lists; see the resource's own policy too.",
         ): "AccessDenied AccessDeniedException AllAccessDisabled 403",
         Trouble(
-            "does not exist in this region", "Create it (docs/operations.md), or correct its name or region."
+            "does not exist in this region", "Create it ({docs}), or correct its name or region."
         ): "ResourceNotFoundException NoSuchBucket NotFoundException 404",
         Trouble(
             "is throttled by AWS, or too busy", "Try again in a moment; if it stays, raise its capacity."
@@ -122,7 +122,7 @@ _TROUBLES = {
             TooManyRequestsException TransactionInProgressException TransactionConflictException
             ReplicatedWriteConflictException TransactionConflict ThrottlingError ProvisionedThroughputExceeded 429""",
         Trouble(
-            "is not made as the gate needs it", "Compare its keys with docs/operations.md, or run gate doctor."
+            "is not made as the gate needs it", "Compare its keys with {docs}, or run gate doctor."
         ): "ValidationException ValidationError",
         Trouble(
             "can't be asked: AWS does not accept the request's signature",
@@ -151,8 +151,10 @@ def code(error: BaseException) -> str:
     return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z.]{1,64}|[0-9]{3}", value) else ""
 
 
-def explain(error: BaseException, what: str) -> Trouble:
+def explain(error: BaseException, what: str, docs: str = "docs/operations.md") -> Trouble:
     """Put any exception of the SDK into words; `what` names the thing asked, e.g. "The DynamoDB table gate-jti".
+
+    `docs` is the page that says how that thing is made, and which rights it takes.
 
     Of AWS's own answer only the error code is told: its messages hold ARNs, account ids and request ids.
     """
@@ -160,8 +162,8 @@ def explain(error: BaseException, what: str) -> Trouble:
     if not answered:
         classes = (base.__name__ for base in type(error).__mro__)
         trouble = next((_TROUBLES[name] for name in classes if name in _TROUBLES), _GARBAGE)
-        return Trouble(f"{what} {trouble.message}.", trouble.hint)
+        return Trouble(f"{what} {trouble.message}.", trouble.hint.format(docs=docs))
     trouble = _TROUBLES.get(answered, _BROKEN)
     if getattr(error, "operation_name", "").startswith("AssumeRole"):
         trouble = _REFUSED_CREDENTIALS
-    return Trouble(f"{what} {trouble.message} ({answered}).", trouble.hint)
+    return Trouble(f"{what} {trouble.message} ({answered}).", trouble.hint.format(docs=docs))

@@ -9,29 +9,27 @@ The IAM actions that it needs, all on that one table:
 A JTI is one item. The head of a stream is the item `head:<stream>`, which no JTI can be called; it never expires.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gate import aws
-from gate.errors import UsageError
+from gate.dynamotable import Item, Refused, Table, table_name
+from gate.errors import ReplayUnavailable
 from gate.models import Consumption, Finding, Head, Stream
 from gate.replay import Replayed
-from gate.replay.table import Item, Refused, Table
 from gate.replay.tablehealth import flaws
+from gate.tablehealth import examine
 from gate.uris import Uri
 
 _HEAD = "head:"
 
 
 class DynamoStore:
-    """A `ReplayStore` in `table`. Warm it early, in a thread, by touching `table.client`."""
+    """A `ReplayStore` in `table`."""
 
-    def __init__(self, table: Table, *, in_clear: bool = False) -> None:
+    def __init__(self, table: Table) -> None:
         self.table = table
-        self._in_clear = in_clear
 
     def consume(self, uses: Sequence[Consumption]) -> None:
         """See `ReplayStore.consume`."""
@@ -97,13 +95,7 @@ class DynamoStore:
 
     def diagnose(self) -> Iterator[Finding]:
         """See `ReplayStore.diagnose`."""
-        subject = f"replay store dynamodb://{self.table.name}"
-        if self._in_clear:
-            yield Finding("warning", subject, "is asked over plain HTTP", "Use an https:// endpoint.")
-        found = [Finding(severity, subject, message, fix) for severity, message, fix in flaws(self.table)]
-        yield from found
-        if not found:
-            yield Finding("ok", subject, "answers, and has the keys, the expiry and the protection that it needs")
+        return examine(self.table, "replay store", ["jti"], "approval", flaws)
 
     def _put(self, use: Consumption) -> dict[str, Any]:
         values = use._asdict() | use.stream._asdict()
@@ -123,15 +115,9 @@ def open_store(uri: Uri, base: Path | None) -> DynamoStore:  # noqa: ARG001 (eve
     """The store of a `dynamodb://TABLE?region=R[&endpoint=URL]` URI.
 
     Raises:
-        UsageError: TABLE is not the name of a table, or the options are not those two.
+        UsageError: see `table_name`.
     """
-    table, path = uri.location("table")
-    if path or not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", table):
-        raise UsageError(
-            "dynamodb: the URI names no table", hint="It has 3 to 255 of A-Z a-z 0-9 _ . - (not an ARN, no path)."
-        )
-    aws.check_options(uri)
-    return DynamoStore(Table(table, uri.query), in_clear=aws.speaks_in_clear(uri.query))
+    return DynamoStore(Table(table_name(uri), uri.query, ReplayUnavailable))
 
 
 def _key(stream: Stream) -> dict[str, Any]:

@@ -64,9 +64,11 @@ def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
 
 
 @contextmanager
-def contenders(backend: Backend, count: int) -> Iterator[list["subprocess.Popen[str]"]]:
-    """Processes that have opened the store, ready to consume what `tell` says."""
-    command = [sys.executable, "-m", "tests.replay.contender", backend.uri, str(backend.base)]
+def contenders(
+    backend: Backend, count: int, module: str = "tests.replay.contender"
+) -> Iterator[list["subprocess.Popen[str]"]]:
+    """Processes that have opened the store, ready to consume what `tell` says, or to do what else `module` can."""
+    command = [sys.executable, "-m", module, backend.uri, str(backend.base)]
     with ExitStack() as stack:
         processes = [
             stack.enter_context(

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 import gate.aws
+from gate import dynamotable
+from gate.dynamotable import Table
 from gate.errors import ReplayUnavailable, UsageError
 from gate.models import Finding, Head
-from gate.replay import Replayed, ReplayStore, open_replay_store, table
-from gate.replay.table import Table
+from gate.replay import Replayed, ReplayStore, open_replay_store
 from tests.parts import Aws, free_port
 from tests.replay.material import STREAM, at_once, use
 from tests.replay.servers import LOSE, PASS, Reply, black_hole, middleman, refusal
@@ -35,7 +36,7 @@ _ACCESSES: list[Callable[[ReplayStore], object]] = [
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses between the SDK's tries, and short ones for ours."""
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    monkeypatch.setattr(table, "_PATIENCE", 0.3)
+    monkeypatch.setattr(dynamotable, "_PATIENCE", 0.3)
 
 
 def _open(name: str, endpoint: str) -> ReplayStore:
@@ -205,7 +206,7 @@ def test_scans_go_on_to_the_last_page(aws: Aws) -> None:
     name = aws.table()
     _open(name, aws.endpoint).consume([use(f"jti-{n}", "mine") for n in range(10)])
     with middleman(lambda *_: PASS, aws.endpoint) as server:
-        items = Table(name, {"region": aws.region, "endpoint": server.endpoint}).scan(Limit=3)
+        items = Table(name, {"region": aws.region, "endpoint": server.endpoint}, ReplayUnavailable).scan(Limit=3)
         assert sorted(item["jti"]["S"] for item in items) == [f"jti-{n}" for n in range(10)]
         assert server.seen["Scan"] >= 4
 

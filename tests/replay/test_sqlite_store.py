@@ -84,7 +84,7 @@ def test_a_link_to_nowhere_is_not_an_empty_store(sqlite: Backend) -> None:
 
 def test_every_commit_is_durable(sqlite: Backend) -> None:
     store = SqliteStore(_file(sqlite), "x")
-    with store._connection() as db:
+    with store.file.connection() as db:
         assert db.execute("PRAGMA synchronous").fetchone() == (2,)
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
@@ -111,10 +111,10 @@ def test_rows_long_expired_are_pruned_a_few_at_a_time(sqlite: Backend) -> None:
 def test_consuming_uses_the_keys_not_the_rows(sqlite: Backend) -> None:
     store = SqliteStore(_file(sqlite), "x")
     queries: list[str] = []
-    with store._connection() as db:
+    with store.file.connection() as db:
         db.set_trace_callback(queries.append)
     store.consume([use("jti-1", "mine")])
-    with store._connection() as db:
+    with store.file.connection() as db:
         db.set_trace_callback(None)
         plans = [
             row[3]

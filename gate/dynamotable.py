@@ -1,5 +1,6 @@
-"""A DynamoDB table as the replay store asks it: every call is bounded, checked and explained."""
+"""A DynamoDB table as stores ask it: every call is bounded, checked and explained."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from random import SystemRandom
@@ -7,7 +8,8 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from gate import aws
-from gate.errors import ReplayUnavailable
+from gate.errors import GateError, UsageError
+from gate.uris import Uri
 
 Item = Mapping[str, Mapping[str, Any]]
 _Value = TypeVar("_Value")
@@ -31,14 +33,27 @@ class Refused(Exception):
 
 
 class Table:
-    """The table `name`, in the region and at the endpoint that a URI's `query` names."""
+    """The table `name`, in the region and at the endpoint that a URI's `query` names.
 
-    def __init__(self, name: str, query: Mapping[str, str]) -> None:
+    `error` is raised where it can't be asked, and `docs` the page that says how it is made. Warm it early, in a thread,
+    by touching `client`.
+    """
+
+    def __init__(
+        self, name: str, query: Mapping[str, str], error: type[GateError], docs: str = "docs/operations.md"
+    ) -> None:
         self.name = name
         self.what = f"The DynamoDB table {name}"
+        self.docs = docs
+        self._error = error
         self._query = query
         self._lock = Lock()
         self._client: Any = None
+
+    @property
+    def in_clear(self) -> bool:
+        """Whether it is asked over plain HTTP, so that the network could answer in its place."""
+        return aws.speaks_in_clear(self._query)
 
     @property
     def client(self) -> Any:
@@ -57,13 +72,13 @@ class Table:
 
         Raises:
             Refused: a condition does not hold, and nothing was changed.
-            ReplayUnavailable: anything else went wrong.
+            GateError: anything else went wrong; it is the table's `error`.
         """
         answer = self._try(operation, parameters)
         deadline, pause = time.monotonic() + _PATIENCE, 0.05
         while answer is None:
             if time.monotonic() > deadline:
-                raise ReplayUnavailable(f"{self.what} stays too busy.", hint="Try again in a moment.")
+                raise self._error(f"{self.what} stays too busy.", hint="Try again in a moment.")
             time.sleep(SystemRandom().uniform(0, pause))
             pause = min(1.0, 2 * pause)
             answer = self._try(operation, parameters)
@@ -75,11 +90,22 @@ class Table:
         """Every item, page by page.
 
         Raises:
-            ReplayUnavailable: as for `call`.
+            GateError: as for `call`.
         """
+        return self._pages("scan", parameters)
+
+    def query(self, **parameters: Any) -> Iterator[Item]:
+        """Every item that a query finds, page by page.
+
+        Raises:
+            GateError: as for `call`.
+        """
+        return self._pages("query", parameters)
+
+    def _pages(self, operation: str, parameters: Mapping[str, Any]) -> Iterator[Item]:
         start: dict[str, Any] = {}
         while True:
-            page = self.call("scan", TableName=self.name, ConsistentRead=True, **parameters, **start)
+            page = self.call(operation, TableName=self.name, ConsistentRead=True, **parameters, **start)
             yield from page["Items"]
             if not page.get("LastEvaluatedKey"):
                 return
@@ -89,12 +115,12 @@ class Table:
         """What `parse` makes of an item.
 
         Raises:
-            ReplayUnavailable: the item is not of the shape that it expects.
+            GateError: the item is not of the shape that it expects.
         """
         try:
             return parse(item)
         except (KeyError, TypeError, ValueError):
-            raise ReplayUnavailable(
+            raise self._error(
                 f"{self.what} holds an item that no gate wrote.",
                 hint="Give the gate a table of its own, that nothing else writes to.",
             ) from None
@@ -113,15 +139,30 @@ class Table:
             raise self._unavailable(error) from None
         return answer
 
-    def _unavailable(self, error: Exception) -> ReplayUnavailable:
-        message, hint = aws.explain(error, self.what)
-        return ReplayUnavailable(message, hint=hint)
+    def _unavailable(self, error: Exception) -> GateError:
+        message, hint = aws.explain(error, self.what, self.docs)
+        return self._error(message, hint=hint)
 
     def _is_genuine(self, answer: Mapping[str, Any]) -> bool:
         """Whether DynamoDB spoke: an empty 200 of whatever stands in between would otherwise read as "written"."""
         capacity = answer.get("ConsumedCapacity")
         bills = capacity if isinstance(capacity, list) else [capacity]
         return any(isinstance(bill, dict) and bill.get("TableName") == self.name for bill in bills)
+
+
+def table_name(uri: Uri) -> str:
+    """TABLE of a `dynamodb://TABLE?region=R[&endpoint=URL]` URI.
+
+    Raises:
+        UsageError: TABLE is not the name of a table, or the options are not those two.
+    """
+    table, path = uri.location("table")
+    if path or not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", table):
+        raise UsageError(
+            "dynamodb: the URI names no table", hint="It has 3 to 255 of A-Z a-z 0-9 _ . - (not an ARN, no path)."
+        )
+    aws.check_options(uri)
+    return table
 
 
 def _reasons(error: Exception) -> list[tuple[str, Item]]:

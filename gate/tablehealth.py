@@ -1,0 +1,85 @@
+"""Whether a DynamoDB table is made as a store needs it, and AWS and this machine agree on the time."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from email.utils import mktime_tz, parsedate_tz
+from typing import Any
+
+from gate import aws
+from gate.dynamotable import Table
+from gate.models import Finding, Severity
+
+Flaw = tuple[Severity, str, str]  # severity, message and fix
+
+_SKEW = 30  # seconds
+
+
+def examine(
+    table: Table,
+    store: str,
+    keys: Sequence[str],
+    thing: str,
+    more: Callable[[Table, Mapping[str, Any]], Iterable[Flaw]],
+) -> Iterator[Finding]:
+    """What the doctor should say of the table of a `store`, whose `keys` are strings, and whose items expire.
+
+    `thing` is what an item stands for, with "an" before it. `more` finds the flaws that matter to this store alone in
+    the answer to DescribeTable. Never raises for a table that is merely broken.
+    """
+    subject = f"{store} dynamodb://{table.name}"
+    if table.in_clear:
+        yield Finding("warning", subject, "is asked over plain HTTP", "Use an https:// endpoint.")
+    flaws = _flaws(table, keys, thing, more)
+    yield from (Finding(severity, subject, message, fix) for severity, message, fix in flaws)
+    if not flaws:
+        yield Finding("ok", subject, "answers, and has the keys, the expiry and the protection that it needs")
+
+
+def _flaws(
+    table: Table, keys: Sequence[str], thing: str, more: Callable[[Table, Mapping[str, Any]], Iterable[Flaw]]
+) -> list[Flaw]:
+    try:
+        described = table.client.describe_table(TableName=table.name)
+        now = time.time()
+        ttl = table.client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"]
+        return [
+            *_of_keys(described["Table"], keys, table.docs),
+            *_of_expiry(ttl, thing),
+            *more(table, described["Table"]),
+            *_of_clock(described, now),
+        ]
+    except Exception as error:  # noqa: BLE001 (whatever the SDK raises is a finding)
+        message, fix = aws.explain(error, table.what, table.docs)
+        return [("error", message, fix)]
+
+
+def _of_keys(description: Mapping[str, Any], keys: Sequence[str], docs: str) -> Iterator[Flaw]:
+    found = [part["AttributeName"] for part in description["KeySchema"]]
+    strings = [{"AttributeName": key, "AttributeType": "S"} in description["AttributeDefinitions"] for key in keys]
+    if found != list(keys) or not all(strings):
+        wanted = f"key is not {keys[0]} alone, a string"
+        if len(keys) > 1:
+            wanted = f"keys are not {' and '.join(keys)}, both strings"
+        yield "error", f"its {wanted}", f"Make it anew: {docs} has the command."
+    if description["TableStatus"] not in ("ACTIVE", "UPDATING"):
+        yield "error", "is not ready to be used", "Wait until its status is ACTIVE."
+
+
+def _of_expiry(ttl: Mapping[str, Any], thing: str) -> Iterator[Flaw]:
+    if ttl.get("TimeToLiveStatus") not in ("ENABLED", "ENABLING"):
+        yield "warning", f"never forgets an expired {thing}, so it grows", "Turn on its TTL, on expires_at."
+    elif ttl.get("AttributeName") != "expires_at":
+        yield (
+            "error",
+            f"its TTL looks at another attribute, so it may forget an {thing} that still works",
+            "Turn that TTL off, and on again on expires_at.",
+        )
+
+
+def _of_clock(answer: Mapping[str, Any], now: float) -> Iterator[Flaw]:
+    """By the Date header (RFC 9110 §6.6.1) of an answer that arrived at `now`, in epoch seconds."""
+    date = parsedate_tz(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
+    skew = round(now - mktime_tz(date)) if date else 0
+    if abs(skew) > _SKEW:
+        side = "ahead of" if skew > 0 else "behind"
+        yield "error", f"this machine's clock is {abs(skew)} s {side} that of AWS", "Synchronise the clock (NTP)."
