@@ -13,18 +13,18 @@ from contextlib import suppress
 from gate.audit import AuditLog
 from gate.errors import AuditUnavailable, ReplayUnavailable
 from gate.models import Head, Stream
-from gate.record import Entry, Record, RecordError, compose, digest, parse
+from gate.record import AnyEntry, AnyRecord, RecordError, compose, digest, parse
 from gate.replay import ReplayStore
 from gate.text import printable
 
-MOST_RECORDS = 1_000  # that one decision looks back over, the head included
+MOST_RECORDS = 1_000  # that one decision looks back over, the head and the events included
 _BLOCK = 32  # records read at once: a round trip or two to S3
 _TRIES = 100
 _LONGEST_PAUSE = 0.2  # seconds
 _jitter = random.SystemRandom()
 
 
-def append(log: AuditLog, heads: ReplayStore, entry: Entry) -> str:
+def append(log: AuditLog, heads: ReplayStore, entry: AnyEntry) -> str:
     """Record `entry` durably as the newest of its stream, and return the record's URI.
 
     Raises:
@@ -75,7 +75,7 @@ def allowed_shas(log: AuditLog, heads: ReplayStore, stream: Stream) -> Iterator[
             yield sha
 
 
-def _backwards(log: AuditLog, stream: Stream, head: Head) -> Iterator[Record]:
+def _backwards(log: AuditLog, stream: Stream, head: Head) -> Iterator[AnyRecord]:
     """The anchored record, then those before it, each proved by the digest that the one after it holds."""
     record = anchored(stream, head)
     yield record
@@ -87,7 +87,7 @@ def _backwards(log: AuditLog, stream: Stream, head: Head) -> Iterator[Record]:
             yield record
 
 
-def _chained(stream: Stream, seq: int, data: bytes | None, expected: str) -> Record:
+def _chained(stream: Stream, seq: int, data: bytes | None, expected: str) -> AnyRecord:
     """Record number `seq`, whose digest must be the expected one."""
     if data is not None and digest(data) == expected:
         with suppress(RecordError):
@@ -102,7 +102,7 @@ def _chained(stream: Stream, seq: int, data: bytes | None, expected: str) -> Rec
     )
 
 
-def anchored(stream: Stream, head: Head) -> Record:
+def anchored(stream: Stream, head: Head) -> AnyRecord:
     """The record that a head anchors.
 
     Raises:
@@ -117,7 +117,7 @@ def anchored(stream: Stream, head: Head) -> Record:
     return record
 
 
-def _next(entry: Entry, head: Head | None) -> Head:
+def _next(entry: AnyEntry, head: Head | None) -> Head:
     if head is None:
         return Head(1, compose(entry, None), written=False)
     before = anchored(entry.stream, head)

@@ -141,7 +141,7 @@ def _examine_heads(replay: "ReplayStore", audit: "AuditLog", now: int) -> Iterat
     if all(finding.severity != "error" for finding in findings):
         message = f"{plural(len(heads), 'stream')}, each at its anchored head" if heads else "no records yet"
         yield Finding("ok", "audit", message)
-    yield _examine_clock(max(map(_decided_at, heads.values()), default=0), now)
+    yield _examine_clock(max(map(_recorded_at, heads.values()), default=0), now)
 
 
 def _examine_head(replay: "ReplayStore", audit: "AuditLog", stream: Stream, head: Head) -> Iterator[Finding]:
@@ -178,10 +178,10 @@ def _examine_headless(replay: "ReplayStore", audit: "AuditLog", known: Collectio
         yield Finding("ok", "audit", f"{message}; gate audit verify reads them all")
 
 
-def _decided_at(head: Head) -> int:
-    """When the newest record of a stream was decided, 0 where that can't be told."""
+def _recorded_at(head: Head) -> int:
+    """When what the newest record of a stream tells was, 0 where that can't be told."""
     try:
-        return parse(head.record).decided_at
+        return parse(head.record).at
     except RecordError:
         return 0
 

@@ -8,7 +8,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import get_args
@@ -19,12 +19,13 @@ import pytest
 import yaml
 
 from gate.audit import open_audit_log
+from gate.canonical import canonical
 from gate.cli import cli
 from gate.errors import ReasonCode, exit_code
 from gate.keys import PublicKey
 from gate.policyfile import compile_policy
 from gate.proof import FaultKind
-from gate.record import _RULES as RECORD_RULES
+from gate.record import DECISION_RULES, EVENT_RULES, EventKind, Happened, parse
 from gate.replay import open_replay_store
 from gate.tokens import _CLAIMS as CLAIM_RULES
 from gate.tokens import decode
@@ -132,13 +133,28 @@ def test_the_example_token_is_what_the_page_says() -> None:
     ("page", "words"),
     [
         ("token.md", CLAIM_RULES),
-        ("audit.md", RECORD_RULES),
+        ("audit.md", DECISION_RULES),
+        ("audit.md", get_args(EventKind)),
         ("audit.md", get_args(FaultKind)),
     ],
 )
 def test_every_claim_member_and_fault_is_documented(page: str, words: Iterable[str]) -> None:
     text = (ROOT / "docs" / page).read_text()
     assert [word for word in words if f"`{word}`" not in text] == []
+
+
+@pytest.mark.parametrize(("section", "rules"), [("A record", DECISION_RULES), ("An event", EVENT_RULES)])
+def test_the_tables_of_members_are_complete_and_right(section: str, rules: Mapping[str, object]) -> None:
+    text = (ROOT / "docs/audit.md").read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    names = [name for row in re.findall(r"^\| (`.*?`) \| ", text, re.M) for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(names) == sorted(rules)
+
+
+def test_the_example_event_is_one() -> None:
+    (block,) = [block for block in blocks(ROOT / "docs/audit.md") if block.language == "json"]
+    members = json.loads(block.text)
+    assert isinstance(parse(canonical(members)), Happened)
+    assert members.keys() == EVENT_RULES.keys()
 
 
 def test_the_iam_documents_grant_what_the_backends_say_they_need() -> None:

@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 
 from gate.models import Stream
-from gate.record import Record
+from gate.record import AnyRecord
 
 FaultKind = Literal[
     "removed",  # no record stands where one belongs
@@ -52,7 +52,7 @@ class Step(NamedTuple):
     signatures and claims could be, "" for one that did not hold and for everything that is no allow.
     """
 
-    record: Record
+    record: AnyRecord
     uri: str
     evidence: Literal["policy", "signatures", ""] = ""
 

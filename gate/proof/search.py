@@ -1,29 +1,32 @@
-"""Who approved this? The decisions on one commit."""
+"""Who approved this? The decisions, and the events on the deploy-bot, on one commit."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from gate.audit import AuditLog
+from gate.deployment import Deployment
 from gate.errors import GateError
 from gate.models import Stream
 from gate.policy import Policy
 from gate.proof.evidence import prove_allow
 from gate.proof.places import places, survey
-from gate.record import Record, RecordError, parse
+from gate.record import AnyRecord, Happened, RecordError, parse
 
 
 class Answer(NamedTuple):
-    """A decision on the commit. `doubt` says why it does not prove itself, "" where it does."""
+    """A record on the commit, and its deployment. `doubt` says why it does not prove itself, "" where it does; all but
+    an allow has nothing to prove but its place."""
 
-    record: Record
+    record: AnyRecord
+    deployment: Deployment
     uri: str
     doubt: str
 
 
-def decisions_on(
+def records_on(
     log: AuditLog, sha: str, wanted: Callable[[Stream], bool], policies: Sequence[Policy]
 ) -> Iterator[Answer]:
-    """Every decision in the `wanted` streams on a commit whose id starts with `sha`, stream by stream, in order.
+    """Every record in the `wanted` streams on a commit whose id starts with `sha`, stream by stream, in order.
 
     It proves each allow by its own tokens, but not the chain.
 
@@ -37,21 +40,21 @@ def decisions_on(
         for seq, found in places(log, stream, ends[stream]):
             if isinstance(found, bytes) and sha.encode() in found:
                 record = _parsed(found)
-                if record and record.deployment.sha.startswith(sha):
+                if record and record.deployment and record.deployment.sha.startswith(sha):
                     moved = (record.stream, record.seq) != (stream, seq)
                     doubt = "It stands in another record's place." if moved else _doubt(record, policies)
-                    yield Answer(record, log.uri(stream, seq), doubt)
+                    yield Answer(record, record.deployment, log.uri(stream, seq), doubt)
 
 
-def _parsed(data: bytes) -> Record | None:
+def _parsed(data: bytes) -> AnyRecord | None:
     try:
         return parse(data)
     except RecordError:
         return None
 
 
-def _doubt(record: Record, policies: Sequence[Policy]) -> str:
-    if not record.allowed:
+def _doubt(record: AnyRecord, policies: Sequence[Policy]) -> str:
+    if isinstance(record, Happened) or not record.allowed:
         return ""
     try:
         prove_allow(record, policies)

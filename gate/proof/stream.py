@@ -12,7 +12,7 @@ from gate.proof.evidence import Evidence, Unlisted, prove_allow
 from gate.proof.links import Conviction, Links
 from gate.proof.places import places
 from gate.proof.used import Used
-from gate.record import START, Record, RecordError, digest, last_allowed, parse
+from gate.record import START, AnyRecord, Record, RecordError, digest, last_allowed, parse
 from gate.text import printable
 
 _NOTHING = "no record stands here"
@@ -39,7 +39,7 @@ class Walk:
         self._unrecorded = unrecorded
         self._links = Links()
         self._used = Used()
-        self._before: Record | None = None
+        self._before: AnyRecord | None = None
         self._digest: str | None = START  # of the record before; None where there is none to be had
 
     def events(self, last: int) -> Iterator[Event]:
@@ -95,10 +95,10 @@ class Walk:
         self._before, self._digest = record, digest(data)
         yield from self._evidence(record)
 
-    def _evidence(self, record: Record) -> Iterator[Event]:
+    def _evidence(self, record: AnyRecord) -> Iterator[Event]:
         """A record in its place, and whether it proves itself, if it allows."""
         step = Step(record, self._log.uri(self._stream, record.seq))
-        if not record.allowed:
+        if not isinstance(record, Record) or not record.allowed:
             yield step
             return
         self._settle(record)
@@ -119,9 +119,9 @@ class Walk:
         for complaint in self._used.take(record, evidence.approvals):
             yield self._fault("reused", record.seq, complaint)
 
-    def _settle(self, record: Record) -> None:
+    def _settle(self, record: AnyRecord) -> None:
         """What a record allowed was consumed for it, however wrong the rest of the record may be."""
-        for approval in record.approvals if record.allowed else ():
+        for approval in record.approvals if isinstance(record, Record) and record.allowed else ():
             self._unrecorded.pop(approval["jti"], None)
 
     def _unknown(self, fault: Fault) -> Iterator[Event]:
@@ -151,7 +151,7 @@ class Walk:
         return Fault(kind, printable(message, 600), self._stream, seq, seq, self._log.uri(self._stream, seq))
 
 
-def _where(record: Record, stream: Stream, seq: int) -> str:
+def _where(record: AnyRecord, stream: Stream, seq: int) -> str:
     if record.stream != stream:
         return f"this is a record of another stream, {printable(record.stream.path)}"
     places = abs(record.seq - seq)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gate.errors import ReasonCode, Verdict, verdict
-from gate.record import Record
+from gate.record import AnyRecord, EventKind, Happened, Record
 
 NEWEST = 1000  # rows on the page; the CSV has all of them
 _WORST = 50  # findings on the page
@@ -14,18 +14,18 @@ DAY = 86400
 
 
 class Selection(NamedTuple):
-    """Which decisions to report. `since` and `until` are epoch seconds, `until` excluded; None and "" stand for all."""
+    """Which records to report. `since` and `until` are epoch seconds, `until` excluded; None and "" stand for all."""
 
     since: int | None = None
     until: int | None = None
     repository: str = ""
     environment: str = ""
 
-    def takes(self, record: Record) -> bool:
+    def takes(self, record: AnyRecord) -> bool:
         """True if the record is one of them."""
         return (
-            (self.since is None or self.since <= record.decided_at)
-            and (self.until is None or record.decided_at < self.until)
+            (self.since is None or self.since <= record.at)
+            and (self.until is None or record.at < self.until)
             and self.repository in ("", record.stream.repository)
             and self.environment in ("", record.stream.environment)
         )
@@ -49,7 +49,9 @@ class Row(NamedTuple):
 class Report:
     """Counts, and the newest rows, of the decisions that were added and selected.
 
-    `records` counts all that were added, `left_out` the records of the log that are no decisions any more.
+    `records` counts all that were added, `decisions` those of them that are no events, `left_out` the records of the
+    log that can't be told as either. `events` counts those on the deploy-bot that were selected, by kind: nothing
+    else here does.
     """
 
     selection: Selection
@@ -64,11 +66,14 @@ class Report:
     finding_count: int = 0
     left_out: int = 0
     records: int = 0
+    decisions: int = 0
+    events: Counter[EventKind] = field(default_factory=Counter)
     _newest: list[Row] = field(default_factory=list)
 
     def add(self, row: Row) -> bool:
         """Count a decision if the selection takes it; True if it does."""
         self.records += 1
+        self.decisions += 1
         if not self.selection.takes(row.record):
             return False
         record, outcome = row.record, row.verdict
@@ -83,10 +88,16 @@ class Report:
         (heapq.heappush if len(self._newest) < NEWEST else heapq.heappushpop)(self._newest, row)
         return True
 
+    def happen(self, record: Happened) -> None:
+        """Count an event if the selection takes it."""
+        self.records += 1
+        if self.selection.takes(record):
+            self.events[record.event] += 1
+
     def find(self, finding: str, left_out: int) -> None:
         """Count something that the proof found wrong, anywhere in the log; the page shows the first ones.
 
-        `left_out` is how many records count as no decisions because of it.
+        `left_out` is how many records count as nothing because of it.
         """
         self.finding_count += 1
         self.left_out += left_out

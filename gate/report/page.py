@@ -9,7 +9,7 @@ from typing import Any
 
 from gate.report import DAY, NEWEST, Report, Row
 from gate.report.chart import chart, svg
-from gate.report.words import WORDS
+from gate.report.words import EVENTS, WORDS
 from gate.text import plural, printable, utc
 
 _LABELS = {"allow": "Allowed", "deny": "Refused", "error": "Not decided"}
@@ -34,6 +34,7 @@ def page(report: Report, made_at: int) -> Iterator[str]:
         yield f'<div class="pair">{_refusals(report)}{_approvers(report)}</div>'
         yield _targets(report)
         yield from _decisions(report)
+    yield _events(report)
     yield (
         f'<footer class="quiet">Made by Deploy Gate at {utc(made_at)}. Times are in UTC. Anybody with the audit log, '
         "the policy and its public keys can prove it again: <code>gate audit verify</code></footer>"
@@ -62,8 +63,8 @@ def _covered(report: Report) -> str:
 
 def _summary(report: Report) -> str:
     if not report.total:
-        if report.records:
-            return f"Nothing matches: of {plural(report.records, 'decision')} in the log, none is what was asked for."
+        if report.decisions:
+            return f"Nothing matches: of {plural(report.decisions, 'decision')} in the log, none is what was asked for."
         return "No decisions could be read." if report.finding_count else "No decisions were recorded yet."
     allowed, refused = report.verdicts["allow"], report.total - report.verdicts["allow"]
     caution = "According to records that are not proved, " if report.finding_count else ""
@@ -166,6 +167,14 @@ def _targets(report: Report) -> str:
     places = sorted(allowed.keys() | refused.keys())[:NEWEST]
     rows = [[_text(" → ".join(place)), f"{allowed.get(place, 0):,}", f"{refused.get(place, 0):,}"] for place in places]
     return _section("Where to", ["Repository → environment", "Allowed", "Refused"], rows)
+
+
+def _events(report: Report) -> str:
+    """What happened on the deploy-bot, which no other figure counts."""
+    if not report.events:
+        return ""
+    rows = [[_text(EVENTS[kind]), f"{count:,}"] for kind, count in report.events.most_common()]
+    return _section("On the deploy-bot, beside these decisions", ["Event", "Times"], rows)
 
 
 def _section(title: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -1,6 +1,7 @@
-"""Reason codes in words for somebody who has never seen one."""
+"""Reason codes and events in words for somebody who has never seen one."""
 
 from gate.errors import ReasonCode
+from gate.record import EventKind
 
 WORDS: dict[ReasonCode, str] = {
     "allowed": "Allowed",
@@ -36,4 +37,11 @@ WORDS: dict[ReasonCode, str] = {
     "policy.invalid": "The policy was not usable",
     "usage.invalid": "The gate was called wrongly",
     "internal.error": "The gate met a bug of its own",
+}
+
+EVENTS: dict[EventKind, str] = {
+    "approval": "An engineer approved on the page",
+    "refusal": "An engineer declined",
+    "enrolment": "A passkey was enrolled",
+    "sign_in_failure": "A sign-in failed",
 }

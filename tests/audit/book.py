@@ -12,10 +12,10 @@ from gate.chain import allowed_shas, append
 from gate.models import Stream
 from gate.policy import Policy
 from gate.proof import Event, Fault, Note, Step, prove
-from gate.record import Entry, digest
+from gate.record import Entry, Happening, digest
 from gate.replay import ReplayStore
 from gate.replay.memory import MemoryStore
-from tests.world import World
+from tests.world import BOB, World
 
 STREAM = Stream("acme/shop", "production")
 COUNT = 9  # records in the book that most tests tamper with; 3, 6 and 9 are denials
@@ -37,6 +37,21 @@ def entry(world: World, number: int, **changes: Any) -> Entry:
         approvals=(),
         tokens=(),
         policy_sha256=world.loaded().policy.sha256,
+        gate="0",
+    )
+    return replace(made, **changes)
+
+
+def happening(world: World, number: int, **changes: Any) -> Happening:
+    """A refusal on the deploy-bot."""
+    made = Happening(
+        invocation=f"e{number:021d}",
+        happened_at=int(world.now),
+        event="refusal",
+        who=BOB,
+        message=f"refusal {number}",
+        deployment=world.deployment(sha=sha(number)),
+        token_digests=(),
         gate="0",
     )
     return replace(made, **changes)
@@ -75,6 +90,10 @@ class Book:
             (self.allow if number % 3 else self.deny)(number)
         return self
 
+    def tell(self, number: int, **changes: Any) -> str:
+        """Let the deploy-bot record an event on commit `number`."""
+        return self.append(happening(self.world, number, **changes))
+
     def file(self, seq: int, stream: Stream = STREAM) -> Path:
         """Where record `seq` lies."""
         return self.world.folder / "audit" / str(RecordPath(stream, seq))
@@ -93,7 +112,7 @@ class Book:
         for seq in range(first, last + 1):
             self.rewrite(seq, previous=digest(self.file(seq - 1).read_bytes()))
 
-    def append(self, made: Entry) -> str:
+    def append(self, made: Entry | Happening) -> str:
         """Extend the chain, whatever the entry says."""
         return append(self.log, self.store, made)
 

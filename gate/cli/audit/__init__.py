@@ -11,9 +11,10 @@ import click
 
 from gate.audit import AuditLog, open_audit_log
 from gate.cli.progress import Progress
+from gate.errors import UsageError
 from gate.policy import Policy
 from gate.proof import Event, Fault, Step, prove
-from gate.replay import ReplayStore
+from gate.replay import ReplayStore, open_replay_store
 from gate.text import printable
 from gate.wiring import load_policy
 
@@ -57,6 +58,14 @@ def log_option(command: F) -> F:
     )
 
 
+def replay_option(command: F) -> F:
+    """The `--replay` option."""
+    return click.option(
+        "--replay", "replay_uri", default="", metavar="URI",
+        help="Another replay store than the policy's: the one that has the heads of the log given by --audit.",
+    )(command)  # fmt: skip
+
+
 def offline_option(command: F) -> F:
     """The `--offline` option."""
     return click.option(
@@ -85,16 +94,21 @@ class Sources(NamedTuple):
             progress.clear()
 
 
-def open_sources(policies: tuple[str, ...], audit_uri: str, *, offline: bool) -> Sources:
+def open_sources(policies: tuple[str, ...], audit_uri: str, replay_uri: str = "", *, offline: bool) -> Sources:
     """What the options of an audit name.
 
     Raises:
         PolicyError: a policy can't be used.
-        UsageError: `audit_uri` makes no sense.
+        UsageError: `audit_uri` or `replay_uri` makes no sense.
     """
+    if offline and replay_uri:
+        raise UsageError("--offline asks no replay store, so none can be named.", hint="Leave out one of the two.")
     loaded = [load_policy(location) for location in policies or (os.environ.get("GATE_POLICY") or "gate.yaml",)]
     log = open_audit_log(audit_uri, Path.cwd()) if audit_uri else loaded[0].audit_log()
-    return Sources(log, None if offline else loaded[0].replay_store(), [one.policy for one in loaded])
+    if offline:
+        return Sources(log, None, [one.policy for one in loaded])
+    heads = open_replay_store(replay_uri, Path.cwd()) if replay_uri else loaded[0].replay_store()
+    return Sources(log, heads, [one.policy for one in loaded])
 
 
 def place(fault: Fault) -> str:

@@ -13,9 +13,18 @@ from typing import IO
 import click
 
 from gate.cli import json_option
-from gate.cli.audit import Sources, log_option, offline_option, open_sources, place, policies_option
+from gate.cli.audit import (
+    Sources,
+    log_option,
+    offline_option,
+    open_sources,
+    place,
+    policies_option,
+    replay_option,
+)
 from gate.errors import UsageError
 from gate.proof import Fault, Step
+from gate.record import Happened
 from gate.report import DAY, Report, Row, Selection
 from gate.report.page import page
 from gate.report.table import Table
@@ -35,6 +44,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--environment", default="", help="Only this environment.")
 @policies_option
 @log_option
+@replay_option
 @offline_option
 @json_option
 def report(
@@ -46,6 +56,7 @@ def report(
     environment: str,
     policies: tuple[str, ...],
     audit_uri: str,
+    replay_uri: str,
     *,
     offline: bool,
     as_json: bool,
@@ -76,7 +87,7 @@ def report(
         environment,
     )
     made = Report(selection, offline)
-    _write(made, open_sources(policies, audit_uri, offline=offline), output, table_path)
+    _write(made, open_sources(policies, audit_uri, replay_uri, offline=offline), output, table_path)
     if as_json:
         click.echo(json.dumps(_as_json(made, output, table_path)))
     else:
@@ -90,8 +101,8 @@ def _outcome(made: Report) -> str:
     if made.is_blank:
         return "no records yet"
     proved = click.style("NOT PROVED", fg="red") if made.finding_count else click.style("PROVED", fg="green")
-    if not made.total and made.records:
-        return f"{proved}  nothing matches (0 of {plural(made.records, 'decision')})"
+    if not made.total and made.decisions:
+        return f"{proved}  nothing matches (0 of {plural(made.decisions, 'decision')})"
     return f"{proved}  {plural(made.total, 'decision')}"
 
 
@@ -110,10 +121,17 @@ def _write(made: Report, sources: Sources, output: Path, table_path: Path | None
             if isinstance(event, Fault):
                 made.find(f"{event.kind}: {place(event)}: {event.message} {event.uri}".rstrip(), event.left_out)
             elif isinstance(event, Step):
-                row = Row(event.record.decided_at, event.uri, event.record, event.evidence)
-                if made.add(row) and table:
-                    table.add(row)
+                _count(made, event, table)
         page_file.writelines(page(made, int(time.time())))
+
+
+def _count(made: Report, step: Step, table: Table | None) -> None:
+    if isinstance(step.record, Happened):
+        made.happen(step.record)
+        return
+    row = Row(step.record.decided_at, step.uri, step.record, step.evidence)
+    if made.add(row) and table:
+        table.add(row)
 
 
 @contextmanager
@@ -149,5 +167,6 @@ def _as_json(made: Report, output: Path, table_path: Path | None) -> dict[str, o
         "allowed": made.verdicts["allow"],
         "denied": made.verdicts["deny"],
         "blocked": made.verdicts["error"],
+        "events": made.events.total(),
         "finding_count": made.finding_count,
     }

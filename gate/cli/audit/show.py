@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -12,11 +12,18 @@ import click
 from gate.cli import json_option
 from gate.cli.audit import log_option, open_sources, policies_option
 from gate.errors import UsageError, verdict
-from gate.proof.search import Answer, decisions_on
+from gate.proof.search import Answer, records_on
+from gate.record import EventKind, Happened, Record
 from gate.scope import parse_repository
 from gate.text import plural, printable, utc
 
 _VERDICTS = {"allow": ("allowed", "green"), "deny": ("denied ", "red"), "error": ("blocked", "yellow")}
+_EVENTS: Mapping[EventKind, str] = {
+    "approval": "approved on the page by {}",
+    "refusal": "declined by {}",
+    "enrolment": "passkey enrolled by {}",
+    "sign_in_failure": "sign-in failed for {}",
+}
 
 
 @click.command()
@@ -31,8 +38,8 @@ def show(
 ) -> None:
     """Say who approved a commit, or why not.
 
-    One line for each decision on SHA, which may be abbreviated. Each allow is proved by its own tokens; the chain of
-    records is for gate audit verify to prove.
+    One line for each decision on SHA, which may be abbreviated, and for each event on the deploy-bot. Each allow is
+    proved by its own tokens; the chain of records is for gate audit verify to prove.
     Exit code 0: there are decisions. 1: there are none, or one is not proved. 2: usage or configuration. 3: the log
     can't be read.
 
@@ -48,28 +55,30 @@ def show(
         )
     named = parse_repository(repository) if repository else ""
     sources = open_sources(policies, audit_uri, offline=True)
-    found = decisions_on(
+    found = records_on(
         sources.log,
         sha,
         lambda stream: named in ("", stream.repository) and environment in ("", stream.environment),
         sources.policies,
     )
-    answers = sorted(found, key=lambda answer: answer.record.decided_at)
+    answers = sorted(found, key=lambda answer: answer.record.at)
     _check_one_commit(sha, answers)
+    decisions = [_decision(answer, answer.record) for answer in answers if isinstance(answer.record, Record)]
     if as_json:
-        click.echo(json.dumps({"sha": sha, "decisions": [_as_json(answer) for answer in answers]}))
+        events = [_event(answer, answer.record) for answer in answers if isinstance(answer.record, Happened)]
+        click.echo(json.dumps({"sha": sha, "decisions": decisions, "events": events}))
     else:
         for answer in answers:
             click.echo(_fitted(_line(answer), printable(answer.uri, 1000)))
-    if not answers:
+    if not decisions:
         filters = [name for name, value in (("repository", repository), ("environment", environment)) if value]
         where = f" for that {' and '.join(filters)}" if filters else ""
         click.echo(f"gate: no decision on {sha} is recorded{where}", err=True)
-    sys.exit(0 if answers and not any(answer.doubt for answer in answers) else 1)
+    sys.exit(0 if decisions and not any(answer.doubt for answer in answers) else 1)
 
 
 def _check_one_commit(sha: str, answers: Sequence[Answer]) -> None:
-    commits = sorted({answer.record.deployment.sha for answer in answers})
+    commits = sorted({answer.deployment.sha for answer in answers})
     if len(commits) > 1:
         raise UsageError(
             f"{plural(len(commits), 'commit')} in the log start with {sha}.",
@@ -88,21 +97,24 @@ def _fitted(line: str, uri: str) -> str:
 
 
 def _line(answer: Answer) -> str:
-    record, deployment = answer.record, answer.record.deployment
-    word, colour = _VERDICTS[verdict(record.reason)]
+    record, deployment = answer.record, answer.deployment
+    if isinstance(record, Happened):
+        word, what = "event  ", _happened(record)
+    else:
+        name, colour = _VERDICTS[verdict(record.reason)]
+        word, what = click.style(name, fg=colour), _decided(record)
     parts = [
-        utc(record.decided_at),
-        click.style(word, fg=colour),
+        utc(record.at),
+        word,
         f"{deployment.repository} {deployment.sha[:12]} {deployment.environment}",
-        _who(answer) + (f" run {printable(deployment.run_id)}" if deployment.run_id else ""),
+        what + (f" run {printable(deployment.run_id)}" if deployment.run_id else ""),
     ]
     if answer.doubt:
         parts.insert(2, click.style(f"NOT PROVED: {printable(answer.doubt)}", fg="red"))
     return "  ".join(parts)
 
 
-def _who(answer: Answer) -> str:
-    record = answer.record
+def _decided(record: Record) -> str:
     if not record.allowed:
         return f"{record.reason}: {printable(record.message)}"
     return "approved by " + ", ".join(
@@ -113,8 +125,12 @@ def _who(answer: Answer) -> str:
     )
 
 
-def _as_json(answer: Answer) -> dict[str, Any]:
-    record = answer.record
+def _happened(record: Happened) -> str:
+    what = _EVENTS[record.event].format(record.who or "somebody")
+    return f"{what}: {printable(record.message)}" if record.message else what
+
+
+def _decision(answer: Answer, record: Record) -> dict[str, Any]:
     return {
         "decided_at": record.decided_at,
         "decision": verdict(record.reason),
@@ -124,5 +140,18 @@ def _as_json(answer: Answer) -> dict[str, Any]:
         "approvals": [dict(approval) for approval in record.approvals],
         "record": answer.uri,
         "proved": not answer.doubt,
+        "doubt": answer.doubt,
+    }
+
+
+def _event(answer: Answer, record: Happened) -> dict[str, Any]:
+    return {
+        "happened_at": record.happened_at,
+        "event": record.event,
+        "who": record.who,
+        "message": record.message,
+        "deployment": answer.deployment.as_json(),
+        "token_digests": [*record.token_digests],
+        "record": answer.uri,
         "doubt": answer.doubt,
     }

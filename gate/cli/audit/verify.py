@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from gate.cli import complain, json_option
-from gate.cli.audit import log_option, offline_option, open_sources, place, policies_option
+from gate.cli.audit import log_option, offline_option, open_sources, place, policies_option, replay_option
 from gate.errors import GateError, exit_code
 from gate.models import Stream
 from gate.proof import Event, Fault, Note, Step
+from gate.record import Happened
 from gate.text import plural, printable
 
 _MOST = 1000  # findings in one JSON object
@@ -21,9 +22,10 @@ _MOST = 1000  # findings in one JSON object
 @click.command()
 @policies_option
 @log_option
+@replay_option
 @offline_option
 @json_option
-def verify(policies: tuple[str, ...], audit_uri: str, *, offline: bool, as_json: bool) -> None:
+def verify(policies: tuple[str, ...], audit_uri: str, replay_uri: str, *, offline: bool, as_json: bool) -> None:
     """Prove the whole log.
 
     No record was altered, removed, moved or added, and every allow was approved: the tokens are verified again.
@@ -35,7 +37,7 @@ def verify(policies: tuple[str, ...], audit_uri: str, *, offline: bool, as_json:
     """
     tally = _Tally(offline)
     try:
-        for event in open_sources(policies, audit_uri, offline=offline).proof():
+        for event in open_sources(policies, audit_uri, replay_uri, offline=offline).proof():
             tally.add(event)
             if not as_json:
                 _show(event)
@@ -57,6 +59,7 @@ class _Tally:
 
     offline: bool
     records: int = 0
+    events: int = 0
     streams: set[Stream] = field(default_factory=set)
     allows: Counter[str] = field(default_factory=Counter)
     findings: list[Fault] = field(default_factory=list)
@@ -68,7 +71,8 @@ class _Tally:
         if isinstance(event, Step):
             self.records += 1
             self.streams.add(event.record.stream)
-            self.allows.update([event.evidence] if event.record.allowed else [])
+            self.events += isinstance(event.record, Happened)
+            self.allows.update([event.evidence] if event.record.allowed_sha else [])
         elif isinstance(event, Note):
             self.notes.append(event.message)
         else:
@@ -78,7 +82,8 @@ class _Tally:
 
     def summary(self) -> str:
         """What a person wants to know in the end."""
-        where = f"{plural(self.records, 'record')} in {plural(len(self.streams), 'stream')}"
+        of_the_bot = f" ({plural(self.events, 'event')} of the deploy-bot)" if self.events else ""
+        where = f"{plural(self.records, 'record')}{of_the_bot} in {plural(len(self.streams), 'stream')}"
         if not self.records and not self.finding_count:
             return "no records yet: there is nothing to prove"
         if self.finding_count:
@@ -95,6 +100,7 @@ class _Tally:
             "proved": not self.finding_count and error is None,
             "offline": self.offline,
             "records": self.records,
+            "events": self.events,
             "streams": len(self.streams),
             "allows": {
                 "policy": self.allows["policy"],
