@@ -62,6 +62,10 @@ def _has_login(names: Iterable[str]) -> bool:
     return any(name.startswith("login:") for name in names)
 
 
+def _numbers(names: Iterable[str]) -> set[str]:
+    return {name for name in names if name.startswith("id:")}
+
+
 class People:
     """Everybody whom the policy knows: its `people`, and the `approvers` named anywhere in it.
 
@@ -97,6 +101,20 @@ class People:
         """One name for the person that `approver` is, so that two spellings never count as two people."""
         owners = {self._owner[name] for name in _names(identity(approver)) if name in self._owner}
         return min(owners, default=_fold(approver))
+
+    def owner(self, identities: Sequence[Identity]) -> str | None:
+        """The canonical name of the one person whom the policy knows by some of these identities, all of one account.
+
+        None where that is nobody, or two people, or where the account's number at GitHub is another than the policy
+        gives that person: logins can be given up, and then be taken by others.
+        """
+        theirs = frozenset[str]().union(*map(_names, identities))
+        owners = {self._owner[name] for name in theirs if name in self._owner}
+        if len(owners) != 1:
+            return None
+        owner = owners.pop()
+        numbers, known = _numbers(theirs), _numbers(self._aliases[owner])
+        return None if numbers and known and not numbers & known else owner
 
     def _names_of(self, approver: str) -> frozenset[str]:
         return _names(identity(approver)).union(self._aliases.get(self.canonical(approver), ()))

@@ -209,7 +209,8 @@ def _known_people(people: dict[str, Person], approvers: set[str], node: Node) ->
         raise bad(node, error.message, error.hint) from None
 
 
-def _pattern(node: Node) -> RepositoryPattern:
+def repository_pattern(node: Node) -> RepositoryPattern:
+    """`owner/name`, where `*` stands for one whole segment."""
     text = node.text or ""
     try:
         parse_repository("/".join("x" if segment == "*" else segment for segment in text.split("/")))
@@ -232,7 +233,7 @@ def _environment(name: str, node: Node, teams: dict[str, list[str]]) -> Environm
     except UsageError as error:
         raise bad(node, error.message, error.expected) from None
     fields = Fields(node, f"the environment {name}")
-    repositories = fields.required("repositories", list_of(_pattern))
+    repositories = fields.required("repositories", list_of(repository_pattern))
     entries = fields.required("approvers", list_of(_team_or_approver(teams)))
     approvals = fields.optional("approvals", _count, 1)
     separation = fields.optional("separation_of_duties", boolean, True)

@@ -2,15 +2,17 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
+from gate import http
 from gate.errors import UsageError
 from gate.forge import Unattributed
+from gate.http import Answer
 from gate.text import printable
 
 if TYPE_CHECKING:
@@ -24,26 +26,11 @@ _HEADERS = {
     "User-Agent": "deploy-gate",
     "X-GitHub-Api-Version": "2022-11-28",
 }
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_NO_ANSWER = Answer(0, {}, b"")
 
 
 class NotThere(Unattributed):
     """The API knows no such thing, or hides it from this token (404)."""
-
-
-class _Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def is_limited(self) -> bool:
-        """A primary or a secondary rate limit: GitHub says 403 for both, or 429."""
-        spent = self.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in self.headers
-        return self.status == 429 or (self.status == 403 and (spent or b"rate limit" in self.body))
-
-
-_NO_ANSWER = _Answer(0, {}, b"")
 
 
 class Api(NamedTuple):
@@ -64,7 +51,7 @@ class Api(NamedTuple):
         Raises:
             UsageError: `url` is not one that a token may be sent to, or `token` can't be one.
         """
-        if not _is_safe(self.url):
+        if not http.is_safe(self.url):
             raise UsageError(
                 "The forge's API URL is not one that a token may be sent to.",
                 expected="https://HOST, or https://HOST/api/v3 for GitHub Enterprise Server",
@@ -76,13 +63,7 @@ class Api(NamedTuple):
     @contextmanager
     def connect(self) -> Iterator["Connection"]:
         """A connection, kept open between requests."""
-        import requests  # noqa: PLC0415 (paid for when used)
-
-        class Session(requests.Session):
-            def get_redirect_target(self, resp: requests.Response) -> None:
-                """Redirects are ours: requests would parse the target, and read the body whole, even unfollowed."""
-
-        with Session() as session:
+        with http.connect() as session:
             yield Connection(self, session)
 
 
@@ -114,7 +95,7 @@ class Connection:
                 break
         raise _refused(answer, has_token=bool(self._api.token))
 
-    def _fetch(self, url: str, query: dict[str, int]) -> _Answer:
+    def _fetch(self, url: str, query: dict[str, int]) -> Answer:
         try:
             with self._session.get(
                 url,
@@ -125,8 +106,13 @@ class Connection:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                return _Answer(response.status_code, headers, _body(response.iter_content(1 << 16)))
+                return http.read(response, _MOST_BYTES)
+        except http.TooLarge:
+            raise Unattributed(
+                "The forge's API answered with more than the gate reads.",
+                hint="Run the gate in a full clone (fetch-depth: 0).",
+                actual=f"more than {_MOST_BYTES >> 20} MiB",
+            ) from None
         except OSError:  # every error of requests is one
             return _NO_ANSWER
 
@@ -144,30 +130,13 @@ class Connection:
         return True
 
 
-def _is_safe(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        local = parts.scheme == "http" and parts.hostname in _LOOPBACK
-        whole = bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        return False
-    return (local or parts.scheme == "https") and whole and url.isprintable() and not set(url) & set("@?# \\")
+def _is_limited(answer: Answer) -> bool:
+    """A primary or a secondary rate limit: GitHub says 403 for both, or 429."""
+    spent = answer.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in answer.headers
+    return answer.status == 429 or (answer.status == 403 and (spent or b"rate limit" in answer.body))
 
 
-def _body(chunks: Iterable[bytes]) -> bytes:
-    body = bytearray()
-    for chunk in chunks:
-        body += chunk
-        if len(body) > _MOST_BYTES:
-            raise Unattributed(
-                "The forge's API answered with more than the gate reads.",
-                hint="Run the gate in a full clone (fetch-depth: 0).",
-                actual=f"more than {_MOST_BYTES >> 20} MiB",
-            )
-    return bytes(body)
-
-
-def _redirected(url: str, answer: _Answer) -> str:
+def _redirected(url: str, answer: Answer) -> str:
     """Where a renamed repository now is; never on another host, which would see the token."""
     try:
         target = urljoin(url, answer.headers.get("location", ""))
@@ -183,18 +152,18 @@ def _redirected(url: str, answer: _Answer) -> str:
     return target.partition("?")[0]
 
 
-def _pause(answer: _Answer, attempt: int) -> float:
+def _pause(answer: Answer, attempt: int) -> float:
     """Seconds to wait before the next try; infinite where another would not change the answer.
 
     Of a rate limit the server says how long; where it does not, GitHub's documentation asks for a minute.
     """
-    if answer.is_limited:
+    if _is_limited(answer):
         seconds = answer.headers.get("retry-after", "")
         return float(seconds) if seconds.isascii() and seconds.isdigit() and len(seconds) < 9 else 60.0
     return 0.25 * 2**attempt if answer.status >= 500 or answer is _NO_ANSWER else inf
 
 
-def _object(answer: _Answer) -> dict[str, Any]:
+def _object(answer: Answer) -> dict[str, Any]:
     try:
         value = json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -217,9 +186,9 @@ _EXPLAINED = {
 }
 
 
-def _refused(answer: _Answer, *, has_token: bool) -> Unattributed:
+def _refused(answer: Answer, *, has_token: bool) -> Unattributed:
     message, hint = _EXPLAINED.get(answer.status, (f"The forge's API answered {answer.status}.", "Try again later."))
-    if answer.is_limited:
+    if _is_limited(answer):
         message, hint = "The forge's API has had too many requests.", "Try again later, or with a token of its own."
     if not has_token and 400 <= answer.status < 500:
         hint = "Give the gate a token that may read the repository (in GitHub Actions: permissions: contents: read)."

@@ -1,0 +1,64 @@
+"""Asking others for a JSON object, in bounded time and memory."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gate import http
+from gate.bot.errors import Unavailable
+from gate.canonical import JsonError, parse_object
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+
+    Authorize = Callable[[PreparedRequest], PreparedRequest]
+
+MOST_BYTES = 512 * 1024
+
+
+def get_object(whose: str, url: str, seconds: float, authorize: "Authorize" = http.nobody) -> dict[str, Any]:
+    """The JSON object at `url`, which must answer within `seconds`, and without a redirect; `whose` is for errors.
+
+    Raises:
+        Unavailable: anything else comes, or nothing.
+    """
+
+    def get() -> http.Answer:
+        headers = {"Accept": "application/json", "User-Agent": "deploy-gate"}
+        with (
+            http.connect() as session,
+            session.get(url, headers=headers, auth=authorize, timeout=seconds, stream=True) as response,
+        ):
+            return http.read(response, MOST_BYTES)
+
+    try:
+        answer = http.within(seconds, get)
+        if answer.status != 200:
+            raise unavailable(whose, "does not answer as it must", f"HTTP {answer.status}")
+        return parse_object(answer.body)
+    except http.TooLarge:
+        raise unavailable(whose, "answers with more than is read", f"more than {MOST_BYTES >> 10} KiB") from None
+    except JsonError as error:
+        raise unavailable(whose, "does not answer as it must", str(error)) from None
+    except TimeoutError:
+        raise unavailable(whose, "took too long to answer") from None
+    except (OSError, ValueError):  # every error of requests is an OSError; urllib3 lets a few of its own through
+        raise unavailable(whose, "can't be reached") from None
+
+
+def bearer(token: str) -> "Authorize":
+    """An `auth` that shows this token (RFC 6750 §2.1)."""
+
+    def authorize(request: "PreparedRequest") -> "PreparedRequest":
+        request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+    return authorize
+
+
+def unavailable(whose: str, what: str, actual: str = "") -> Unavailable:
+    """The error for somebody who does not do as they must."""
+    return Unavailable(
+        f"{whose} {what}.",
+        hint="Try again. If it stays so, check the URL in the bot's configuration, and the bot's network.",
+        actual=actual,
+    )

@@ -1,0 +1,73 @@
+"""Who asks: a job that its CI vouches for by an OIDC token, or the holder of an API token."""
+
+import hashlib
+import hmac
+import re
+
+from gate.bot.claims import Job, read_job
+from gate.bot.discovery import Issuer
+from gate.bot.errors import NotProved
+from gate.bot.jobsettings import ApiToken, JobSettings
+from gate.bot.jose import looks_like_jwt, open_token
+from gate.text import printable
+
+_BEARER = re.compile(r"[Bb]earer +([A-Za-z0-9._~+/=-]{1,16384}) *")  # RFC 6750 §2.1
+
+
+class Doorkeeper:
+    """Tells who asks by what they show in `Authorization`.
+
+    `audience` is the bot's URL: the only `aud` that an OIDC token may have.
+    """
+
+    def __init__(self, settings: JobSettings, audience: str) -> None:
+        self._tokens = settings.tokens
+        self._issuers = {issuer.url: (Issuer(issuer.url), issuer.kind) for issuer in settings.oidc}
+        self._audience = audience
+
+    def identify(self, authorization: str) -> Job | ApiToken:
+        """Who shows this header.
+
+        Raises:
+            NotProved: nobody who is known.
+            Unavailable: that can't be told, because the issuer does not answer.
+        """
+        match = _BEARER.fullmatch(authorization)
+        if not match:
+            raise NotProved(
+                "The request shows no credential that could be one.",
+                hint="Show the OIDC token that the CI gives to the job, or an API token.",
+                expected="Authorization: Bearer TOKEN",
+            )
+        credential = match[1]
+        if token := self._token(credential):
+            return token
+        if looks_like_jwt(credential):
+            return self._job(credential)
+        raise NotProved("The API token is not one of those that bot.yaml lists.", hint="It may have been replaced.")
+
+    def _token(self, credential: str) -> ApiToken | None:
+        """The API token that this is. Every one is compared, each in constant time."""
+        digest = hashlib.sha256(credential.encode("ascii")).digest()
+        found = [token for token in self._tokens if hmac.compare_digest(token.sha256, digest)]
+        return found[0] if found else None
+
+    def _job(self, token: str) -> Job:
+        """The job of an OIDC token. Nothing is fetched for an issuer that is not listed, letter by letter."""
+        url = open_token(token).claims.get("iss")
+        if not isinstance(url, str) or url not in self._issuers:
+            raise NotProved(
+                "The token is from an issuer that this bot does not know.",
+                hint="Issuers are listed in bot.yaml, under jobs: oidc:, exactly as they spell themselves.",
+                expected="an issuer that bot.yaml lists",
+                actual=printable(str(url), 200),
+            )
+        issuer, kind = self._issuers[url]
+        claims = issuer.verify(token, audience=self._audience)
+        if claims["aud"] not in (self._audience, [self._audience]):
+            raise NotProved(
+                "The token is meant for others, too: any of them could have sent it on.",
+                expected=f"{self._audience} alone",
+                actual=printable(str(claims["aud"])),
+            )
+        return read_job(kind, url, claims)
