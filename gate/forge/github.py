@@ -3,12 +3,9 @@
 Commits come in pages of at most 100, oldest first. Each page repeats `total_commits`, which says whether all are there.
 """
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TooLate  # the builtin one only since Python 3.11
+from collections.abc import Iterable
 from itertools import count, islice
-from threading import Thread
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from gate.errors import UsageError
 from gate.forge import Unattributed
@@ -17,12 +14,11 @@ from gate.forge.authorship import Role, everybody
 from gate.forge.base import find_base
 from gate.models import Commit, Identity
 from gate.scope import parse_repository, parse_sha
+from gate.within import TooLate, within
 
 MOST_COMMITS = 10_000
 _PAGE = 100
 _MOST_BASES = 20  # requests before the gate gives up
-
-T = TypeVar("T")
 
 
 class GitHub:
@@ -60,38 +56,19 @@ class GitHub:
             )
         head = parse_sha(sha)
         try:
-            return _within(self._api.patience, lambda: self._ask(f"repos/{owner_and_name}", allowed, head))
+            return within(self._api.patience, lambda: self._ask(f"repos/{owner_and_name}", allowed, head))
+        except TooLate:
+            raise Unattributed(
+                "The forge's API took too long to say who wrote the commits.",
+                hint="Try again, or run the gate in a full clone (fetch-depth: 0).",
+                actual=f"no whole answer within {self._api.patience:.0f} s",
+            ) from None
         except (KeyError, IndexError, TypeError, AttributeError, UsageError):
             raise _strange("an object of another form") from None
 
     def _ask(self, path: str, allowed: Iterable[str], sha: str) -> list[Commit]:
         with self._api.connect() as connection:
             return _range(_Comparisons(connection, path, sha), allowed)
-
-
-def _within(seconds: float, work: Callable[[], T]) -> T:
-    """What `work` gives, in a thread of its own: nothing else bounds a slow name server, or a server that drips.
-
-    Raises:
-        Unattributed: it took longer; the thread is left behind, and does not keep the process alive.
-    """
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 (raised again where the result is asked for)
-            future.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    try:
-        return future.result(timeout=seconds)
-    except TooLate:
-        raise Unattributed(
-            "The forge's API took too long to say who wrote the commits.",
-            hint="Try again, or run the gate in a full clone (fetch-depth: 0).",
-            actual=f"no whole answer within {seconds:.0f} s",
-        ) from None
 
 
 class _Comparisons:
