@@ -1,4 +1,4 @@
-# Sourced by the other scripts: a virtual environment that holds exactly what a lock file names.
+# Sourced by the other scripts: environments that hold exactly what a lock file names.
 
 apt_install() {
   as_root=
@@ -20,4 +20,12 @@ make_venv() {
   "$1/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$2"
   "$1/bin/python" -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "gate.pth").write_text(f"{pathlib.Path.cwd()}\n")'
   echo "$stamp" >"$1/stamp"
+}
+
+# make_node DIR: what DIR/package-lock.json names, in DIR/node_modules, made anew whenever it has changed.
+make_node() {
+  cmp -s "$1/package-lock.json" "$1/node_modules/stamp" && return
+  npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null
+  rm -f "$1"/node_modules/@octokit/openapi/generated/*.deref.json # most of it is the same again, references resolved
+  cp "$1/package-lock.json" "$1/node_modules/stamp"
 }

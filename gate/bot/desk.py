@@ -90,9 +90,7 @@ class Desk:
         try:
             environment = check_wanted(asked.deployment, policy)
         except Denied as denial:
-            raise NotAllowed(
-                denial.message, hint=denial.hint, expected=denial.expected, actual=denial.actual
-            ) from None
+            raise NotAllowed(denial.message, hint=denial.hint, expected=denial.expected, actual=denial.actual) from None
         request = self._entered(asked, environment, rerun=rerun, held=held)
         if request.facts is None:
             request = self.look_up(request.id) or request
@@ -158,7 +156,9 @@ class Desk:
         standing = self.find(key)
         request = standing.request
         if not self._keyring.matches(secret, "job", request.id, str(request.generation)):
-            raise NotProved("This is not the job that asked.", hint="Ask again: the answer has the secret of this request.")
+            raise NotProved(
+                "This is not the job that asked.", hint="Ask again: the answer has the secret of this request."
+            )
         if standing.status == "approved" and request.handed_to < request.attempt:
             standing = standing._replace(request=self._changed(key, _handed_over))
         return standing

@@ -68,4 +68,6 @@ class Logbook:
         try:
             append(*self._stores(), entry)
         except Denied as error:
-            raise Unavailable(f"It could not be recorded, so it does not count: {error.message}", hint=error.hint) from None
+            raise Unavailable(
+                f"It could not be recorded, so it does not count: {error.message}", hint=error.hint
+            ) from None

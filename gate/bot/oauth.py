@@ -15,6 +15,7 @@ from gate.bot.errors import NotProved, Unavailable
 from gate.bot.fetch import MOST_BYTES, unavailable
 from gate.bot.signin import SignInSettings
 from gate.text import printable
+from gate.within import TooLate, within
 
 SECONDS = 10.0  # that one request may take
 AGAIN = "Sign in again, in one go and in one browser."
@@ -58,7 +59,7 @@ class Client(NamedTuple):
         code = _code(self.settings.name, flow, query)
         session, whose = self._session(), self.settings.name
         try:
-            token = http.within(
+            token = within(
                 2 * SECONDS,
                 lambda: session.fetch_token(
                     endpoint,
@@ -72,7 +73,7 @@ class Client(NamedTuple):
             raise _refused(whose, error) from None
         except http.TooLarge:
             raise unavailable(whose, "answers with more than is read") from None
-        except TimeoutError:
+        except TooLate:
             raise unavailable(whose, "took too long to answer") from None
         except requests.ConnectionError:
             raise unavailable(whose, "can't be reached") from None

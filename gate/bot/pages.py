@@ -182,5 +182,3 @@ def _assertion(call: Call) -> dict[str, str]:
             hint="Use a browser with JavaScript: only the browser can ask for the passkey.",
         )
     return answer
-
-

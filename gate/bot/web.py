@@ -169,7 +169,9 @@ class Shell:
         self._app = app
         parts = urlsplit(url)
         self._hosts = {parts.netloc} | ({f"localhost:{parts.port}"} if parts.hostname == "127.0.0.1" else set())
-        self._headers = _HEADERS | ({"Strict-Transport-Security": "max-age=63072000"} if parts.scheme == "https" else {})
+        self._headers = _HEADERS | (
+            {"Strict-Transport-Security": "max-age=63072000"} if parts.scheme == "https" else {}
+        )
         self._origin = url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

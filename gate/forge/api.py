@@ -1,8 +1,8 @@
-"""A forge's REST API: GET a JSON object, in bounded time and memory, or say in plain words why not."""
+"""A forge's REST API: JSON over HTTP in bounded time and memory, or in plain words why not."""
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from math import inf
@@ -12,7 +12,6 @@ from urllib.parse import urljoin, urlsplit
 from gate import http
 from gate.errors import UsageError
 from gate.forge import Unattributed
-from gate.http import Answer
 from gate.text import printable
 
 if TYPE_CHECKING:
@@ -26,11 +25,30 @@ _HEADERS = {
     "User-Agent": "deploy-gate",
     "X-GitHub-Api-Version": "2022-11-28",
 }
-_NO_ANSWER = Answer(0, {}, b"")
+Query = Mapping[str, "int | str"]
 
 
 class NotThere(Unattributed):
     """The API knows no such thing, or hides it from this token (404)."""
+
+
+class Answer(http.Answer):
+    """What the API answered; `status` 0 where no answer came, or none that was whole."""
+
+    @property
+    def is_limited(self) -> bool:
+        """A primary or a secondary rate limit: GitHub says 403 for both, or 429."""
+        spent = self.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in self.headers
+        return self.status == 429 or (self.status == 403 and (spent or b"rate limit" in self.body))
+
+    @property
+    def limit(self) -> float:
+        """Seconds to wait out a rate limit: the server says how long, or GitHub's documentation asks for a minute."""
+        seconds = self.headers.get("retry-after", "")
+        return float(seconds) if seconds.isascii() and seconds.isdigit() and len(seconds) < 9 else 60.0
+
+
+_NO_ANSWER = Answer(0, {}, b"")
 
 
 class Api(NamedTuple):
@@ -82,31 +100,47 @@ class Connection:
             NotThere: there is none, or none that this token may see.
             Unattributed: it may not be read, or the forge does not answer as it should.
         """
+        answer = self.ask("GET", path, query)
+        if answer.status == 200:
+            return _object(answer)
+        raise _refused(answer, has_token=bool(self._api.token))
+
+    def ask(
+        self, method: str, path: str, query: Query | None = None, body: object = None, *, repeatable: bool = True
+    ) -> Answer:
+        """The answer to one request, whatever its status, after redirects, and after retries where these may help.
+
+        `body` is sent as JSON. What is not `repeatable` is sent again only if it surely was not done: after a redirect,
+        or a rate limit.
+
+        Raises:
+            Unattributed: the answer is too large, or redirects to another host.
+        """
         url = f"{self._api.url.rstrip('/')}/{path}"
         for attempt in count(1):
-            answer = self._fetch(url, query)
-            if answer.status == 200:
-                return _object(answer)
-            if attempt == _TRIES:
+            answer = self._fetch(method, url, query, body)
+            if 200 <= answer.status < 300 or attempt == _TRIES:
                 break
             if answer.status in _REDIRECTS:
                 url = _redirected(url, answer)
-            elif not self._waited(_pause(answer, attempt)):
+            elif not (repeatable or answer.is_limited) or not self._waited(_pause(answer, attempt)):
                 break
-        raise _refused(answer, has_token=bool(self._api.token))
+        return answer
 
-    def _fetch(self, url: str, query: dict[str, int]) -> Answer:
+    def _fetch(self, method: str, url: str, query: Query | None, body: object) -> Answer:
         try:
-            with self._session.get(
+            with self._session.request(
+                method,
                 url,
                 params=query,
+                json=body,
                 headers=_HEADERS,
                 auth=self._authorize,
                 timeout=self._api.timeouts,
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                return http.read(response, _MOST_BYTES)
+                return Answer(*http.read(response, _MOST_BYTES))
         except http.TooLarge:
             raise Unattributed(
                 "The forge's API answered with more than the gate reads.",
@@ -130,12 +164,6 @@ class Connection:
         return True
 
 
-def _is_limited(answer: Answer) -> bool:
-    """A primary or a secondary rate limit: GitHub says 403 for both, or 429."""
-    spent = answer.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in answer.headers
-    return answer.status == 429 or (answer.status == 403 and (spent or b"rate limit" in answer.body))
-
-
 def _redirected(url: str, answer: Answer) -> str:
     """Where a renamed repository now is; never on another host, which would see the token."""
     try:
@@ -153,13 +181,9 @@ def _redirected(url: str, answer: Answer) -> str:
 
 
 def _pause(answer: Answer, attempt: int) -> float:
-    """Seconds to wait before the next try; infinite where another would not change the answer.
-
-    Of a rate limit the server says how long; where it does not, GitHub's documentation asks for a minute.
-    """
-    if _is_limited(answer):
-        seconds = answer.headers.get("retry-after", "")
-        return float(seconds) if seconds.isascii() and seconds.isdigit() and len(seconds) < 9 else 60.0
+    """Seconds to wait before the next try; infinite where another would not change the answer."""
+    if answer.is_limited:
+        return answer.limit
     return 0.25 * 2**attempt if answer.status >= 500 or answer is _NO_ANSWER else inf
 
 
@@ -188,7 +212,7 @@ _EXPLAINED = {
 
 def _refused(answer: Answer, *, has_token: bool) -> Unattributed:
     message, hint = _EXPLAINED.get(answer.status, (f"The forge's API answered {answer.status}.", "Try again later."))
-    if _is_limited(answer):
+    if answer.is_limited:
         message, hint = "The forge's API has had too many requests.", "Try again later, or with a token of its own."
     if not has_token and 400 <= answer.status < 500:
         hint = "Give the gate a token that may read the repository (in GitHub Actions: permissions: contents: read)."

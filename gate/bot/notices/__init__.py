@@ -2,17 +2,20 @@
 
 from typing import Literal, NamedTuple, Protocol
 
-from gate.errors import GateError
+from gate.errors import GateError, ReasonCode
 
 News = Literal["asked", "approved", "declined", "expired"]
 
 
 class Undelivered(GateError):
-    """A notice could not be delivered now; it is tried again, unless `final`."""
+    """A notice could not be delivered now; it is tried again, unless `final`, but not before `after` seconds."""
 
-    def __init__(self, message: str, *, final: bool = False) -> None:
-        super().__init__(message)
+    reason: ReasonCode = "bot.unavailable"
+
+    def __init__(self, message: str, *, hint: str = "", final: bool = False, after: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
         self.final = final
+        self.after = after
 
 
 class Notice(NamedTuple):
@@ -20,7 +23,8 @@ class Notice(NamedTuple):
 
     `url` is the page of the request: always a link, never a button that approves. `title` is the first line of the
     commit's message, and like `reason` it is text of others, to be shown as such. `approvers` are those who may
-    approve. `rerun` says that the job ended, and is to be run again once approved.
+    approve. `rerun` says that the job ended, and is to be run again once approved; `attempt` is the attempt of the run
+    that asked.
     """
 
     news: News
@@ -39,6 +43,7 @@ class Notice(NamedTuple):
     approvers: tuple[str, ...]
     expires_at: int
     rerun: bool = False
+    attempt: int = 1
 
 
 class Channel(Protocol):
@@ -51,5 +56,6 @@ class Channel(Protocol):
 
         Raises:
             Undelivered: it could not.
+            UsageError: its settings can't be used, e.g. a secret is gone.
         """
         ...

@@ -1,0 +1,149 @@
+"""GitHub's custom deployment protection rule: GitHub holds the job, asks here, and no runner waits for the answer.
+
+See GitHub, "Creating custom deployment protection rules" and "Validating webhook deliveries".
+"""
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from gate.bot.errors import BotError, NotProved
+from gate.bot.notices import Undelivered
+from gate.bot.notices.github import undelivered
+from gate.bot.notices.words import inert
+from gate.errors import UsageError
+from gate.forge.rest import Forge, Refused
+from gate.scope import parse_environment, parse_repository, parse_sha
+from gate.within import TooLate, within
+
+MAX_BODY = 4 << 20  # bytes; more than the payload of this event ever needs
+_EVENT = "deployment_protection_rule"
+_DELIVERY = re.compile(r"[A-Za-z0-9-]{1,64}")
+_CALLBACK = re.compile(rf"(?:/api/v3)?/repos/([^/]+/[^/]+)/actions/runs/([1-9][0-9]{{0,18}})/{_EVENT}")
+_LOGIN = re.compile(r"[A-Za-z0-9_-]{1,100}(?:\[bot\])?")
+_PATIENCE = 30.0  # seconds in all
+
+
+class ProtectionRequest(NamedTuple):
+    """A job that GitHub holds: which commit it would deploy where, and what started its run.
+
+    `event` is the event of the run, e.g. `push`; `actor` the login of whoever GitHub says it is for; `delivery` the id
+    of this delivery, the same when it is delivered again.
+    """
+
+    repository: str
+    repository_id: str
+    sha: str
+    environment: str
+    run_id: str
+    actor: str
+    event: str
+    delivery: str
+
+
+def receive(body: bytes, headers: Mapping[str, str], secret: str) -> ProtectionRequest | None:
+    """What a delivery asks for, None where it is another event: it is for GitHub's information, and gets its 200.
+
+    `headers` is asked for names in lower case. Nothing of `body` is looked at before its signature is verified.
+
+    Raises:
+        NotProved: the signature is missing, or was not made with `secret`.
+        BotError: the event is signed, but not as GitHub documents it.
+    """
+    _authenticate(body, headers.get("x-hub-signature-256", ""), secret)
+    if headers.get("x-github-event", "") != _EVENT:
+        return None
+    delivery = headers.get("x-github-delivery", "")
+    try:
+        payload = json.loads(body)
+        if not isinstance(payload, dict) or payload.get("action") != "requested":
+            return None
+        return _request(payload, delivery)
+    except UsageError as error:
+        raise BotError(error.message, hint=error.hint, expected=error.expected, actual=error.actual) from None
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        raise BotError(
+            "The webhook's payload is not a deployment_protection_rule as GitHub documents it.",
+            hint="Set the webhook's content type to application/json.",
+        ) from None
+
+
+def respond(forge: Forge, asked: ProtectionRequest, *, approved: bool, comment: str) -> None:
+    """Let GitHub start the job, or fail it. May be called again: a job that no longer waits is left alone.
+
+    The address of the answer is our own, made of the configured API, not the one that the payload names.
+
+    Raises:
+        Undelivered: GitHub did not take the answer.
+    """
+    try:
+        within(_PATIENCE, lambda: _respond(forge, asked, approved=approved, comment=comment))
+    except TooLate:
+        raise Undelivered("GitHub took too long.") from None
+    except Refused as error:
+        raise undelivered(error) from None
+    except (KeyError, TypeError, AttributeError):
+        raise Undelivered("GitHub's answer is not what its documentation says.") from None
+
+
+def _authenticate(body: bytes, signature: str, secret: str) -> None:
+    expected = "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    if not secret or not hmac.compare_digest(signature.encode(), expected.encode()):
+        raise NotProved(
+            "The webhook's signature is not one by the configured secret.",
+            hint="Set the same secret at GitHub and in `github.webhook_secret`.",
+        )
+
+
+def _request(payload: dict[str, Any], delivery: str) -> ProtectionRequest:
+    repository = parse_repository(payload["repository"]["full_name"])
+    sha = parse_sha(payload["sha"])
+    deployment = payload.get("deployment")
+    if deployment is not None and deployment["sha"] != sha:
+        raise UsageError("The deployment is of another commit.")
+    return ProtectionRequest(
+        repository=repository,
+        repository_id=str(int(payload["repository"]["id"])),
+        sha=sha,
+        environment=parse_environment(payload["environment"]),
+        run_id=_run_id(payload["deployment_callback_url"], repository),
+        actor=_matched(_LOGIN, payload["sender"]["login"]),
+        event=_matched(re.compile(r"[a-z_]{1,60}"), payload["event"]),
+        delivery=_matched(_DELIVERY, delivery),
+    )
+
+
+def _run_id(url: str, repository: str) -> str:
+    match = _CALLBACK.fullmatch(urlsplit(url).path)
+    if not match or match[1].lower() != repository:
+        raise UsageError("The callback is not one for the repository.")
+    return match[2]
+
+
+def _matched(pattern: re.Pattern[str], text: str) -> str:
+    if not pattern.fullmatch(text):
+        raise UsageError("A field holds what it can't.")
+    return text
+
+
+def _respond(forge: Forge, asked: ProtectionRequest, *, approved: bool, comment: str) -> None:
+    path = f"actions/runs/{asked.run_id}"
+    answer = {
+        "environment_name": asked.environment,
+        "state": "approved" if approved else "rejected",
+        "comment": inert(comment, 1000),
+    }
+    with forge.repository(asked.repository) as rest:
+        try:
+            rest.post(f"{path}/{_EVENT}", answer)
+        except Refused as error:
+            if not error.is_final or _waits(rest.get(f"{path}/pending_deployments"), asked.environment):
+                raise
+
+
+def _waits(pending: list[dict[str, Any]], environment: str) -> bool:
+    return any(entry["environment"]["name"].lower() == environment.lower() for entry in pending)
