@@ -64,9 +64,8 @@ def allowed_shas(log: AuditLog, heads: ReplayStore, stream: Stream) -> Iterator[
         AuditUnavailable: the head is no record of this stream, or a record in the log is not the one that was chained.
         ReplayUnavailable: the head can't be had.
     """
-    head = heads.head(stream)
     given: set[str] = set()
-    for record in _backwards(log, stream, head) if head else ():
+    for record in newest(log, heads, stream):
         sha = record.last_allowed_sha
         if sha is None:  # nor was any before
             return
@@ -75,8 +74,16 @@ def allowed_shas(log: AuditLog, heads: ReplayStore, stream: Stream) -> Iterator[
             yield sha
 
 
-def _backwards(log: AuditLog, stream: Stream, head: Head) -> Iterator[AnyRecord]:
-    """The anchored record, then those before it, each proved by the digest that the one after it holds."""
+def newest(log: AuditLog, heads: ReplayStore, stream: Stream) -> Iterator[AnyRecord]:
+    """The anchored record, then those before it, each proved by the digest that the one after it holds; at most
+    `MOST_RECORDS`, read as far as they are asked for.
+
+    Raises:
+        AuditUnavailable, ReplayUnavailable: as `allowed_shas`.
+    """
+    head = heads.head(stream)
+    if head is None:
+        return
     record = anchored(stream, head)
     yield record
     oldest = max(1, head.seq - MOST_RECORDS + 1)

@@ -12,7 +12,7 @@ from gate.checkout import find
 from gate.errors import AuditUnavailable, GateError
 from gate.keys import REVOKED, PublicKey, TrustedKey
 from gate.models import Finding, Head, Severity, Stream
-from gate.policy import Policy
+from gate.policy import Environment, Policy
 from gate.record import RecordError, parse
 from gate.steps import LEEWAY
 from gate.text import plural
@@ -45,6 +45,8 @@ def examine_policy(policy: Policy, now: int) -> Iterator[Finding]:
                 "Add them to a key's approvers, or take them out.",
             )
         yield _examine_separation(policy, environment.name)
+        if environment.passkey_required:
+            yield _examine_passkeys(policy, environment)
 
 
 def _examine_separation(policy: Policy, name: str) -> Finding:
@@ -66,6 +68,15 @@ def _examine_separation(policy: Policy, name: str) -> Finding:
             f"Add it: people: {{{unknown[0]}: {{github: LOGIN}}}}",
         )
     return Finding("ok", subject, f"asks for {plural(environment.approvals, 'approval')} by others than the authors")
+
+
+def _examine_passkeys(policy: Policy, environment: Environment) -> Finding:
+    subject = f"environment {environment.name}"
+    without = sorted(approver for approver in environment.approvers if not policy.passkeys(approver))
+    if without:
+        message = f"asks for a passkey, and lists none of {', '.join(without)}"
+        return Finding("warning", subject, message, "Add theirs under people.*.passkeys, or take them out.")
+    return Finding("ok", subject, "asks for a passkey, and every approver has one")
 
 
 def _examine_key(key: TrustedKey, now: int) -> Finding:

@@ -70,6 +70,7 @@ def _drilled(policy: Policy, key: TrustedKey) -> Policy:
         approvals=1,
         separation_of_duties=False,
         max_age=_LIFE,
+        passkey_required=False,
     )
     return replace(policy, keys={key.kid: key}, environments={_NAME: environment})
 

@@ -1,5 +1,7 @@
 """Reading the fields of a strict YAML mapping: each has one type, and an error names its line."""
 
+import base64
+import binascii
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -74,6 +76,15 @@ def plain(node: Node, what: str) -> str:
     if node.text is None or not node.plain:
         raise bad(node, f"this must be {what}, without quotes.")
     return node.text
+
+
+def der(node: Node) -> bytes:
+    """DER, in base64 or as PEM; empty where it is neither, which no reader of DER takes."""
+    text = "".join(line for line in (node.text or "").split("\n") if not line.startswith("-----"))
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (ValueError, binascii.Error):
+        return b""
 
 
 def boolean(node: Node) -> bool:

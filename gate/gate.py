@@ -16,7 +16,7 @@ from gate.record import Entry
 from gate.steps import LEEWAY
 from gate.text import plural
 from gate.tokens import Approval
-from gate.verification import CHECKS, check_age, check_separation, passed, verify
+from gate.verification import CHECKS, check_age, check_passkeys, check_separation, passed, verify
 from gate.wiring import load_policy
 
 if TYPE_CHECKING:
@@ -98,7 +98,11 @@ class Gate:
             attempt.skip("separation", "the policy turns it off")
         check_age(attempt.approvals, environment)
         attempt.ok("age", f"at most {environment.max_age} s")
-        attempt.skip("passkey", "none asked for, none given")
+        attempt.step = "passkey"
+        if proved := check_passkeys(attempt.approvals, environment, self.policy):
+            attempt.ok("passkey", f"of {', '.join(approval.approver for approval in proved)}")
+        else:
+            attempt.skip("passkey", "none asked for, none given")
         attempt.step = "checkout"
         self._check_checkout(attempt)
         attempt.step = "replay"

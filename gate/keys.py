@@ -1,6 +1,7 @@
 """Public keys, and the trust that a policy puts in each."""
 
 import base64
+import binascii
 import hashlib
 from collections.abc import Callable
 from functools import cached_property
@@ -12,6 +13,8 @@ from gate.canonical import canonical
 
 Algorithm = Literal["Ed25519", "ES256"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+
+_TO_STANDARD = bytes.maketrans(b"-_+/", b"+/--")  # to base64's own alphabet, and that to what is in neither
 
 # A DER SubjectPublicKeyInfo of either kind is a fixed prefix and the key's bytes (RFC 8410 §4; RFC 5480 §2).
 _ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")
@@ -26,6 +29,23 @@ _SMALL_ORDER = {0, 1, _ORDER_8, _P - _ORDER_8, _P - 1, _P, _P + 1}
 def base64url(data: bytes) -> str:
     """Base64url without padding (RFC 7515 §2)."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def decode_base64url(text: str) -> bytes:
+    """The bytes that `text` stands for: one text for one value (RFC 4648 §3.5), so no padding, no stray bits, no other
+    alphabet, no white space.
+
+    Raises:
+        ValueError: it is another text; the message goes on after "it".
+    """
+    try:
+        standard = text.encode("ascii").translate(_TO_STANDARD)
+        data = binascii.a2b_base64(standard + b"==")
+    except ValueError:
+        raise ValueError("is not base64url") from None
+    if binascii.b2a_base64(data, newline=False).rstrip(b"=") != standard:
+        raise ValueError("is not canonical base64url")
+    return data
 
 
 class PublicKey:

@@ -1,10 +1,13 @@
 """The policy: trusted keys, who may approve what, where state lives (docs/policy.md). Compiled once, strictly."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from gate.keys import TrustedKey
 from gate.people import People
+
+if TYPE_CHECKING:
+    from gate.passkey import Credential, RelyingParty
 
 
 class RepositoryPattern(NamedTuple):
@@ -31,6 +34,7 @@ class Environment(NamedTuple):
     approvals: int
     separation_of_duties: bool
     max_age: int
+    passkey_required: bool
 
     def covers(self, repository: str) -> bool:
         """True if `repository` (in lower case) may be deployed here at all."""
@@ -39,7 +43,8 @@ class Environment(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """A compiled policy. `sha256` is the hex digest of the bytes it was compiled from."""
+    """A compiled policy. `sha256` is the hex digest of the bytes it was compiled from. `party` says where passkeys are
+    used, None where nowhere; `enrolled` has the passkeys of each person, by the name that `people` calls them."""
 
     sha256: str
     audience: str
@@ -48,6 +53,12 @@ class Policy:
     keys: dict[str, TrustedKey]
     people: People
     environments: dict[str, Environment]
+    party: "RelyingParty | None" = None
+    enrolled: "dict[str, tuple[Credential, ...]]" = field(default_factory=dict)
+
+    def passkeys(self, approver: str) -> "tuple[Credential, ...]":
+        """The passkeys of the person that `approver` is, under whatever spelling."""
+        return self.enrolled.get(self.people.canonical(approver), ())
 
     @property
     def longest_age(self) -> int:

@@ -1,13 +1,12 @@
 """Reading `gate.yaml` into a `Policy`: whatever is unknown, missing or ambiguous is an error that names its line."""
 
-import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from gate.errors import PolicyError, UsageError
-from gate.fields import Fields, bad, boolean, duration, list_of, mapping, plain, time, word
+from gate.fields import Fields, bad, boolean, der, duration, list_of, mapping, plain, time, word
 from gate.keys import ALGORITHMS, PublicKey, TrustedKey
 from gate.people import People, Person
 from gate.policy import Environment, Policy, RepositoryPattern
@@ -15,6 +14,9 @@ from gate.scope import parse_environment, parse_repository
 from gate.strictyaml import Node, parse
 from gate.text import plural, printable
 from gate.tokens import is_approver
+
+if TYPE_CHECKING:
+    from gate.passkey import Credential, RelyingParty
 
 MAX_APPROVALS = 16  # as many as one call of the gate looks at
 _DEFAULT_MAX_AGE = 15 * 60
@@ -36,6 +38,7 @@ def compile_policy(data: bytes) -> Policy:
     none: dict[str, Node] = {}
     teams = _teams(fields.optional("teams", mapping, none))
     people = fields.optional("people", mapping, none)
+    passkeys = fields.optional("passkeys", _itself, None)
     environments = fields.required("environments", mapping)
     fields.done()
     _check_case(environments)
@@ -44,6 +47,8 @@ def compile_policy(data: bytes) -> Policy:
     _check_somebody(keys, named)
     known = _people(people, named, fields)
     _check_enough(environments, compiled, {approver: known.canonical(approver) for approver in named})
+    asking = [(environment, environments[name]) for name, environment in compiled.items()]
+    party, enrolled = _passkeys(passkeys, people, known, asking)
     return Policy(
         sha256=hashlib.sha256(data).hexdigest(),
         audience=audience,
@@ -52,6 +57,8 @@ def compile_policy(data: bytes) -> Policy:
         keys={kid: key for kid, (key, _) in keys.items()},
         people=known,
         environments=compiled,
+        party=party,
+        enrolled=enrolled,
     )
 
 
@@ -106,10 +113,9 @@ def _key_approver(node: Node) -> str:
 
 
 def _public_key(node: Node) -> PublicKey:
-    text = "".join(line for line in (node.text or "").split("\n") if not line.startswith("-----"))
     try:
-        return PublicKey(base64.b64decode("".join(text.split()), validate=True))
-    except (ValueError, binascii.Error):
+        return PublicKey(der(node))
+    except ValueError:
         raise bad(
             node, "this is not the public key of an Ed25519 or a P-256 key.", "`gate keys show URI` prints it."
         ) from None
@@ -189,6 +195,7 @@ def _person(node: Node) -> Person:
     fields = Fields(node, "this person")
     github = fields.optional("github", _approver, None)
     emails: list[str] = fields.optional("emails", list_of(_approver), [])
+    fields.optional("passkeys", _itself, None)  # read once it is known who is who
     fields.done()
     return Person(github, tuple(emails))
 
@@ -219,12 +226,29 @@ def repository_pattern(node: Node) -> RepositoryPattern:
     return RepositoryPattern(tuple(text.lower().split("/")))
 
 
-def _passkey(node: Node) -> None:
-    raise bad(
-        node,
-        "this gate can't check passkeys yet, so it can't enforce what the policy asks.",
-        "Remove `passkey`, or install a version that has it.",
-    )
+def _itself(node: Node) -> Node:
+    return node
+
+
+def _passkeys(
+    party: Node | None, people: dict[str, Node], known: People, environments: list[tuple[Environment, Node]]
+) -> "tuple[RelyingParty | None, dict[str, tuple[Credential, ...]]]":
+    """Where passkeys are used, and those of each person."""
+    lists = {
+        name: members["passkeys"] for name, node in people.items() if "passkeys" in (members := node.members or {})
+    }
+    wanting = [(environment, node) for environment, node in environments if environment.passkey_required]
+    if party is None and not lists and not wanting:
+        return None, {}
+    from gate.passkeyfields import read_passkeys  # noqa: PLC0415 (paid for when used)
+
+    return read_passkeys(party, lists, known, wanting)
+
+
+def _required(node: Node) -> bool:
+    if plain(node, "the word required") != "required":
+        raise bad(node, "passkey must be required, or left out.")
+    return True
 
 
 def _environment(name: str, node: Node, teams: dict[str, list[str]]) -> Environment:
@@ -238,10 +262,10 @@ def _environment(name: str, node: Node, teams: dict[str, list[str]]) -> Environm
     approvals = fields.optional("approvals", _count, 1)
     separation = fields.optional("separation_of_duties", boolean, True)
     max_age = fields.optional("max_age", _max_age, _DEFAULT_MAX_AGE)
-    fields.optional("passkey", _passkey, None)
+    passkey = fields.optional("passkey", _required, False)
     fields.done()
     approvers = frozenset(approver for entry in entries for approver in entry)
-    return Environment(name, tuple(repositories), approvers, approvals, separation, max_age)
+    return Environment(name, tuple(repositories), approvers, approvals, separation, max_age, passkey)
 
 
 def _team_or_approver(teams: dict[str, list[str]]) -> Callable[[Node], list[str]]:

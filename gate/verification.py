@@ -60,10 +60,10 @@ def check_separation(
 
 
 def check_age(approvals: Iterable[Approval], environment: Environment) -> None:
-    """Check that no approval outlives what the environment allows, and that none leans on a passkey.
+    """Check that no approval outlives what the environment allows.
 
     Raises:
-        Denied: `token.too_long_lived`, `passkey.invalid`.
+        Denied: `token.too_long_lived`.
     """
     for approval in approvals:
         life = approval.expires_at - approval.issued_at
@@ -76,15 +76,43 @@ def check_age(approvals: Iterable[Approval], environment: Environment) -> None:
                 hint="Approve again with a shorter --ttl.",
                 step="age",
             )
-        if "passkey" in approval.claims:
-            raise Denied(
-                "passkey.invalid",
-                "The approval carries a passkey assertion, which this gate can't check yet.",
-                expected="an approval without a passkey assertion",
-                actual=f"one by {approval.approver} that has it",
-                hint="Upgrade the gate, or approve without a passkey.",
-                step="passkey",
-            )
+
+
+def check_passkeys(approvals: Iterable[Approval], environment: Environment, policy: Policy) -> tuple[Approval, ...]:
+    """The approvals that carry a passkey's assertion, once each is seen to hold; every approval, whether it counts or
+    not, must carry one where the environment asks for it.
+
+    Raises:
+        Denied: `passkey.missing`, `passkey.invalid`.
+    """
+    return tuple([approval for approval in approvals if _has_passkey(approval, environment, policy)])
+
+
+def _has_passkey(approval: Approval, environment: Environment, policy: Policy) -> bool:
+    if "passkey" not in approval.claims:
+        if not environment.passkey_required:
+            return False
+        raise Denied(
+            "passkey.missing",
+            f"The approval by {approval.approver} was made without a passkey.",
+            expected=f"an assertion, which {environment.name} asks for",
+            actual="none",
+            hint="Approve on the deploy-bot's page, with a passkey.",
+            step="passkey",
+        )
+    if policy.party is None:
+        raise Denied(
+            "passkey.invalid",
+            f"The approval by {approval.approver} carries a passkey's assertion, which this policy can't check.",
+            expected="a policy that lists passkeys",
+            actual="one without",
+            hint="Add passkeys to the policy, or approve without one.",
+            step="passkey",
+        )
+    from gate.passkey import check_assertion  # noqa: PLC0415 (paid for when used)
+
+    check_assertion(approval.claims, policy.passkeys(approval.approver), policy.party)
+    return True
 
 
 def passed(approvals: Sequence[Approval]) -> list[Check]:

@@ -65,6 +65,18 @@ def test_a_policy_that_will_not_do(world: World, changes: list[tuple[str, str]],
     assert all(finding.fix for finding in findings if finding.severity != "ok")
 
 
+def test_approvers_without_the_passkey_that_is_asked_for(tmp_path: Path) -> None:
+    world = World(tmp_path, passkey="required")
+    policy = world.loaded().policy
+    [finding] = [finding for finding in examine_policy(policy, NOW) if "passkey" in finding.message]
+    assert (finding.severity, finding.subject) == ("warning", "environment production")
+    assert finding.message == "asks for a passkey, and lists none of carol@example.com"
+    assert "people.*.passkeys" in finding.fix
+    pair = world.text.replace(", carol@example.com]", "]")
+    [finding] = [each for each in examine_policy(compile_policy(pair.encode()), NOW) if "passkey" in each.message]
+    assert finding.severity == "ok"
+
+
 def test_the_signer_whose_key_is_not_listed(world: World, tmp_path: Path) -> None:
     policy = world.loaded().policy
     assert examine_signer(policy, world.signer.public_key).severity == "ok"

@@ -1,6 +1,8 @@
 """`Gate.check`: what it answers, in which order it acts, and what it leaves behind."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -15,8 +17,10 @@ import gate
 from gate.chain import allowed_shas
 from gate.errors import AuditUnavailable, ReplayUnavailable, UsageError
 from gate.forge.git import LocalGit
+from gate.issuer import Issuer
 from gate.models import Commit, Identity
 from gate.replay.memory import MemoryStore
+from tests.core.authenticator import Authenticator
 from tests.world import ALICE, BOB, CAROL, SHA, World, commit, git
 
 
@@ -207,6 +211,88 @@ def test_the_checkout_must_stand_at_the_approved_commit(world: World) -> None:
     assert (decision.reason, decision.hint != "") == ("checkout.mismatch", True)
     git(clone, "checkout", "-q", sha)
     assert world.gate(checkout=clone).check([token], deployment).allowed
+
+
+def statuses(decision: gate.Decision) -> dict[str, str]:
+    return {check.name: check.status for check in decision.checks}
+
+
+def test_a_passkey_is_checked_where_it_is_asked_for(tmp_path: Path) -> None:
+    world = World(tmp_path, passkey="required")
+    decision = world.gate().check([world.proved()], world.deployment())
+    assert (decision.reason, statuses(decision)["passkey"]) == ("allowed", "pass")
+    assert [check.actual for check in decision.checks if check.name == "passkey"] == [f"of {ALICE}"]
+    again = world.gate().check([world.proved("ALICE@example.com")], world.deployment())
+    assert again.allowed
+
+
+def test_a_passkey_that_nobody_asked_for_is_checked_too(tmp_path: Path) -> None:
+    world = World(tmp_path, passkey="listed")
+    assert statuses(world.gate().check([world.token()], world.deployment()))["passkey"] == "skip"
+    assert statuses(world.gate().check([world.proved()], world.deployment()))["passkey"] == "pass"
+    assert world.gate().check([world.proved(passkey="bob")], world.deployment()).reason == "passkey.invalid"
+
+
+def test_the_signing_key_alone_makes_no_approval(tmp_path: Path) -> None:
+    """Whoever has the deploy-bot has its key, and every assertion that it ever saw, but no engineer's passkey."""
+    world = World(tmp_path, passkey="required")
+    issuer = Issuer(world.signer, kid="test-key")
+    claims = issuer.draft(world.deployment(), ALICE, now=int(world.now), ttl=600)
+    seen = Authenticator().approve(claims)
+    assert world.gate().check([issuer.seal(seen)], world.deployment()).allowed
+    forged = {
+        "passkey.missing": [claims | {"jti": "x" * 22}],
+        "passkey.invalid": [
+            seen | {"jti": "x" * 22},
+            seen | {"jti": "y" * 22, "reason": "urgent"},
+            Authenticator(name="bot").approve(claims | {"jti": "z" * 22}),
+            Authenticator(name="bob").approve(claims | {"jti": "a" * 22}),
+            Authenticator().approve(claims | {"jti": "b" * 22}, origin="https://phish.example"),
+            Authenticator().approve(claims | {"jti": "c" * 22}, flags=0x01),
+            Authenticator().approve(claims | {"jti": "d" * 22, "sub": CAROL}),
+        ],
+        "replay.used": [seen],
+    }
+    for reason, attempts in forged.items():
+        for attempt in attempts:
+            decision = world.gate().check([issuer.seal(attempt)], world.deployment())
+            assert decision.reason == reason
+            assert (statuses(decision)["passkey"] == "fail") == (reason != "replay.used")
+            assert decision.hint
+    [record] = [record for record in records(world) if record["decision"] == "allow"]
+    assert len(record["tokens"]) == 1
+    assert len(list(world.loaded().replay_store().consumed())) == 1
+
+
+def test_every_approval_needs_its_own_passkey(tmp_path: Path) -> None:
+    world = World(tmp_path, passkey="required", approvals=2)
+
+    def reason(*tokens: str) -> str:
+        return world.gate().check(tokens, world.deployment()).reason
+
+    assert reason(world.proved(), world.token(BOB)) == "passkey.missing"
+    assert reason(world.proved(), world.proved(BOB)) == "passkey.invalid"
+    assert reason(world.proved(), world.proved(BOB, "bob"), world.token(CAROL)) == "passkey.missing"
+    assert reason(world.proved(), world.proved(BOB, "bob")) == "allowed"
+
+
+def test_a_policy_without_passkeys_takes_no_assertion(world: World) -> None:
+    decision = world.gate().check([world.proved()], world.deployment())
+    assert (decision.reason, "can't check" in decision.message) == ("passkey.invalid", True)
+    assert world.gate().check([world.token()], world.deployment()).allowed
+
+
+def test_without_passkeys_nothing_of_them_is_loaded(world: World) -> None:
+    world.now = time.time()
+    script = f"""
+import sys
+from gate.gate import Gate
+from gate.deployment import Deployment
+deployment = Deployment(repository="acme/shop", sha="{SHA}", environment="production")
+assert Gate.from_policy({str(world.path)!r}).check([{world.token()!r}], deployment).allowed
+sys.exit(any(name.startswith("gate.passkey") for name in sys.modules))
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("method", ["consume", "head", "advance"])

@@ -13,6 +13,7 @@ from gate.issuer import Issuer
 from gate.policyfile import compile_policy
 from gate.signers import Signer, create_key
 from gate.wiring import LoadedPolicy
+from tests.core.authenticator import ORIGIN, Authenticator
 
 NOW = 1_800_000_000
 SHA = "1f3c9ab2e0aa4d5b8c7d6e5f4a3b2c1d0e9f8a7b"
@@ -28,8 +29,8 @@ keys:
     public_key: {public_key}
     approvers: ["*@example.com"]
 people:
-  alice@example.com: {{github: alice, emails: [alice@personal.example]}}
-  bob@example.com: {{github: bob}}
+  alice@example.com: {{github: alice, emails: [alice@personal.example]{alice}}}
+  bob@example.com: {{github: bob{bob}}}
   carol@example.com: {{github: carol}}
 environments:
   production:
@@ -38,12 +39,15 @@ environments:
     max_age: 15m
     separation_of_duties: {separation}
     approvals: {approvals}
-"""
+{passkeys}"""
 
 
 @dataclass
 class World:
-    """Everything a decision needs, in one folder. `now` is the gate's clock."""
+    """Everything a decision needs, in one folder. `now` is the gate's clock.
+
+    `passkey` says whether alice and bob have one: "" no, "listed", or "required" where the policy also asks for it.
+    """
 
     folder: Path
     replay: str = "sqlite:replay.db"
@@ -51,6 +55,7 @@ class World:
     separation: bool = False
     approvals: int = 1
     alg: Any = "Ed25519"
+    passkey: str = ""
     now: float = NOW
     signer: Signer = field(init=False)
 
@@ -73,7 +78,15 @@ class World:
             public_key=base64.b64encode(self.signer.public_key.spki).decode(),
             separation=str(self.separation).lower(),
             approvals=self.approvals,
+            **self._passkeys(),
         )
+
+    def _passkeys(self) -> dict[str, str]:
+        if not self.passkey:
+            return dict.fromkeys(("alice", "bob", "passkeys"), "")
+        asked = "    passkey: required\n" if self.passkey == "required" else ""
+        lists = {name: f", passkeys: [{Authenticator(name=name).credential_yaml}]" for name in ("alice", "bob")}
+        return lists | {"passkeys": f'{asked}passkeys: {{origin: "{ORIGIN}"}}\n'}
 
     def loaded(self) -> LoadedPolicy:
         """The compiled policy and where it lies."""
@@ -96,6 +109,12 @@ class World:
         issuer = Issuer(self.signer, kid="test-key")
         now = int(self.now) if issued is None else issued
         return issuer.issue(self.deployment(**changes), approver, now=now, ttl=ttl)
+
+    def proved(self, approver: str = ALICE, passkey: str = "alice", **changes: Any) -> str:
+        """An approval of that deployment, with the assertion of that passkey."""
+        issuer = Issuer(self.signer, kid="test-key")
+        claims = issuer.draft(self.deployment(**changes), approver, now=int(self.now), ttl=600)
+        return issuer.seal(Authenticator(name=passkey).approve(claims))
 
 
 def git(folder: Path, *args: str) -> str:

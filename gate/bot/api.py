@@ -4,6 +4,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
+from gate.bot.asked import resolve
 from gate.bot.desk import Standing
 from gate.bot.errors import BotError, NotProved
 from gate.bot.metrics import ASKED
@@ -26,8 +27,8 @@ class JobsApi:
         site.limits.check("ask refused", call.address)
         site.limits.hit("ask", call.address)
         try:
-            asked = site.doorkeeper.admit(call.request.headers.get("authorization", ""), call.json())
-            standing = site.desk.ask(asked, rerun=call.json().get("rerun") is True)
+            who = site.doorkeeper.identify(call.request.headers.get("authorization", ""))
+            standing = site.desk.ask(resolve(who, call.json()))
         except BotError as error:
             if error.status < 500:
                 site.limits.allows("ask refused", call.address)

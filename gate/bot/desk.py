@@ -1,5 +1,7 @@
-"""The desk: where jobs ask, people answer, and the job that asked gets its tokens. Every change is a compare-and-set, so
-that any of several bots may do the next step, and one that dies in between leaves nothing half done.
+"""The desk: where jobs ask, people answer, and the job that asked gets its tokens.
+
+Every change is a compare-and-set, so that any of several bots may do the next step, and one that dies in between leaves
+nothing half done.
 """
 
 import secrets
@@ -26,12 +28,14 @@ from gate.tokens import decode
 from gate.verification import check_passkeys
 
 if TYPE_CHECKING:
-    from gate.bot.jobs import Asked
+    from gate.bot.asked import Asked
+    from gate.bot.claims import Job
     from gate.bot.logbook import Logbook
 
 KEPT = 24 * 3600  # seconds that a request can still be looked at after it ran out
 DRAFT_LIFE = 300  # seconds to find one's passkey
 _AMR = ("mfa", "user")  # RFC 8176: a key and the gesture that unlocks it; a person was there
+_SAME_ANSWER = 60  # seconds
 _TRIES = 20
 
 
@@ -79,7 +83,7 @@ class Desk:
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
-    def ask(self, asked: "Asked", *, rerun: bool, held: bool = False) -> Standing:
+    def ask(self, asked: "Asked", *, held: bool = False) -> Standing:
         """The request of this run for this deployment: the one that is there, or a new one.
 
         Raises:
@@ -91,23 +95,23 @@ class Desk:
             environment = check_wanted(asked.deployment, policy)
         except Denied as denial:
             raise NotAllowed(denial.message, hint=denial.hint, expected=denial.expected, actual=denial.actual) from None
-        request = self._entered(asked, environment, rerun=rerun, held=held)
+        request = self._entered(asked, environment, held=held)
         if request.facts is None:
             request = self.look_up(request.id) or request
         return Standing(request, environment, policy, self._now)
 
-    def _entered(self, asked: "Asked", environment: Environment, *, rerun: bool, held: bool) -> ApprovalRequest:
-        key = self._id(asked)
+    def _entered(self, asked: "Asked", environment: Environment, *, held: bool) -> ApprovalRequest:
+        key, job, rerun = self._id(asked), asked.job, asked.rerun
         for _ in range(_TRIES):
             now = self._now
             document = self._state.get("request", key, now)
             before = ApprovalRequest.from_json(document.value) if document else None
-            if before and not _is_over(before, environment.approvals, asked.attempt, now):
-                if before.attempt >= asked.attempt and (before.rerun or not rerun):
+            if before and not _is_over(before, environment.approvals, job, now):
+                if before.attempt >= job.attempt and (before.rerun or not rerun):
                     return before
-                request = replace(before, attempt=max(before.attempt, asked.attempt), rerun=before.rerun or rerun)
+                request = replace(before, attempt=max(before.attempt, job.attempt), rerun=before.rerun or rerun)
             else:
-                request = self._new(key, asked, before, rerun=rerun, held=held, now=now)
+                request = _new(key, asked, before, held=held, now=now, life=self._life)
                 self._herald.announce(request, "expired", due_at=request.expires_at)
                 self._herald.announce(request, "asked", due_at=now + 10)
             if self._saved(request, document):
@@ -121,25 +125,8 @@ class Desk:
         deployment = asked.deployment
         run = deployment.run_id or secrets.token_urlsafe(24)
         repository = deployment.repository_id or deployment.repository
-        return self._keyring.derive("request", asked.asker, repository, run, deployment.environment, deployment.sha)
-
-    def _new(
-        self, key: str, asked: "Asked", before: ApprovalRequest | None, *, rerun: bool, held: bool, now: int
-    ) -> ApprovalRequest:
-        return ApprovalRequest(
-            deployment=replace(asked.deployment, request_id=key),
-            generation=before.generation + 1 if before else 1,
-            attempt=asked.attempt,
-            asked_at=now,
-            expires_at=now + self._life,
-            asker=asked.asker,
-            run_url=asked.run_url,
-            ref=asked.ref,
-            workflow=asked.workflow,
-            event=asked.event,
-            said=tuple(sorted(asked.said)),
-            rerun=rerun,
-            held=held,
+        return self._keyring.derive(
+            "request", asked.job.issuer, repository, run, deployment.environment, deployment.sha
         )
 
     def secret(self, request: ApprovalRequest) -> str:
@@ -338,7 +325,7 @@ class Desk:
         try:
             check_passkeys([issuer.preview(claims)], standing.environment, policy)
         except Denied as denial:
-            self._logbook.refused(standing.request.deployment, str(claims["sub"]), denial)
+            self._logbook.unproved(str(claims["sub"]), denial)
             raise NotAllowed(denial.message, hint=denial.hint, expected=denial.expected, actual=denial.actual) from None
         try:
             token = issuer.seal(claims)
@@ -386,14 +373,39 @@ class Desk:
         return written is not None
 
 
-def _is_over(request: ApprovalRequest, needed: int, attempt: int, now: int) -> bool:
-    """Whether a run that asks in this attempt needs a new request. The same attempt gets the same answer again."""
+def _new(
+    key: str, asked: "Asked", before: ApprovalRequest | None, *, held: bool, now: int, life: int
+) -> ApprovalRequest:
+    job = asked.job
+    return ApprovalRequest(
+        deployment=replace(asked.deployment, request_id=key),
+        generation=before.generation + 1 if before else 1,
+        attempt=job.attempt,
+        asked_at=now,
+        expires_at=now + life,
+        asker=job.issuer,
+        run_url=job.run_url,
+        run_sha=job.sha,
+        ref=job.ref,
+        workflow=job.workflow,
+        event=job.event,
+        said=tuple(sorted(asked.said)),
+        rerun=asked.rerun,
+        held=held,
+    )
+
+
+def _is_over(request: ApprovalRequest, needed: int, job: "Job", now: int) -> bool:
+    """Whether a run that asks needs a new request. The same attempt gets the same answer again; where nobody proves
+    which attempt it is, the same answer only for a while."""
     status = request.status(needed, now)
     if status == "open":
         return False
-    if status == "approved" and request.live(now):
-        return bool(request.handed_to) and request.handed_to < attempt
-    return request.attempt < attempt
+    if "attempt" in job.proved:
+        handed_over = not request.live(now) or bool(request.handed_to)
+        return request.attempt < job.attempt and (status != "approved" or handed_over)
+    ended_at = request.declined.at if request.declined else max(given.expires_at for given in request.approvals)
+    return now >= (request.expires_at if status == "expired" else ended_at) + _SAME_ANSWER
 
 
 def _handed_over(request: ApprovalRequest) -> ApprovalRequest:

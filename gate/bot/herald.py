@@ -5,6 +5,7 @@ never left untold, and one that did not come about is not told.
 """
 
 import logging
+import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
@@ -15,6 +16,7 @@ from gate.bot.metrics import NOTICES
 from gate.bot.notices import Channel, News, Notice, Undelivered
 from gate.bot.request import ApprovalRequest
 from gate.bot.state import Document, State
+from gate.errors import GateError
 
 _LOG = logging.getLogger(__name__)
 _LEASE = 60  # seconds that a bot has for one errand before another bot takes it over
@@ -71,7 +73,7 @@ class Herald:
     def hurry(self, request: ApprovalRequest, news: News) -> None:
         """Tell it now: the change has come about."""
         if self._channels and not self._stop.is_set():
-            self._pool.submit(self._run_one, _key(request, news))
+            self._pool.submit(self._guarded, lambda: self._run_one(_key(request, news)))
 
     def run_due(self) -> None:
         """Run every errand that is due, one after the other."""
@@ -86,23 +88,27 @@ class Herald:
 
     def _watch(self) -> None:
         while not self._stop.wait(_TICK):
-            try:
-                self.run_due()
-            except Exception as error:  # noqa: BLE001 (another tick comes, and a dead watch would tell nobody)
-                _LOG.warning("looking for errands failed", extra={"error": type(error).__name__})
+            self._guarded(self.run_due)
 
     def _run_one(self, key: str) -> None:
+        document = self._state.get("errand", key, self._now)
+        if document:
+            self._run(document)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Whatever goes wrong, another tick comes; a watch that died would tell nobody anything."""
         try:
-            document = self._state.get("errand", key, self._now)
-            if document:
-                self._run(document)
-        except Exception as error:  # noqa: BLE001 (the watch tries again)
+            work()
+        except Exception as error:  # noqa: BLE001 (see above)
             _LOG.warning("an errand failed", extra={"error": type(error).__name__})
 
     def _run(self, document: Document) -> None:
-        """Take the errand, deliver what is left of it, and put it back if that is not all."""
+        """Take the errand, deliver what is left of it, and put it back if that is not all.
+
+        The holder is random, so that of two bots that take it in the same second one finds the other there.
+        """
         errand = dict(document.value)
-        taken = self._put_back(document, errand | {"due_at": self._now + _LEASE, "tries": errand["tries"] + 1})
+        taken = self._put_back(document, errand | {"due_at": self._now + _LEASE, "tries": errand["tries"] + 1, "holder": secrets.token_hex(8)})
         if taken is None:
             return  # another bot has it
         notice = self._tell(errand["id"], errand["generation"], errand["news"])
@@ -125,10 +131,10 @@ class Herald:
         """Whether there is nothing more to do for this channel."""
         try:
             channel.deliver(notice)
-        except Undelivered as error:
+        except GateError as error:
             NOTICES.labels(channel.name, "failed").inc()
             _LOG.warning("notice not delivered", extra={"channel": channel.name, "error": error.message})
-            return error.final
+            return isinstance(error, Undelivered) and error.final
         NOTICES.labels(channel.name, "delivered").inc()
         return True
 

@@ -11,7 +11,7 @@ from gate.bot.request import Declined, Given
 from gate.chain import append
 from gate.deployment import Deployment
 from gate.errors import Denied
-from gate.record import Happening, HappeningKind, digest
+from gate.record import EventKind, Happening, digest
 from gate.replay import ReplayStore
 from gate.text import printable
 
@@ -28,28 +28,29 @@ class Logbook:
     def approved(self, deployment: Deployment, given: Given) -> None:
         """An engineer approved. The token stays out of it: it can still be used."""
         how = "with a passkey" if given.passkey else "without a passkey"
-        why = f": {printable(given.reason, 500)}" if given.reason else "."
-        self._write("approval", given.approver, f"Approved {how}{why}", deployment, token=given.token)
+        why = f": {printable(given.reason, 900)}" if given.reason else ""
+        self._write("approval", given.approver, f"{how}{why}", deployment, token=given.token)
 
     def declined(self, deployment: Deployment, declined: Declined) -> None:
         """An engineer said no."""
-        self._write("refusal", declined.by, f"Declined: {printable(declined.reason, 500)}", deployment)
+        self._write("refusal", declined.by, printable(declined.reason, 900), deployment)
 
-    def refused(self, deployment: Deployment, who: str, denial: Denied) -> None:
-        """Somebody who had signed in could not prove an approval."""
-        self._write("sign_in_failure", who, f"{denial.reason}: {printable(denial.message, 500)}", deployment)
+    def unproved(self, who: str, denial: Denied) -> None:
+        """Somebody in this person's session could not prove to be them. It stands among the bot's own events: whoever
+        fails must not fill a deployment's stream."""
+        self._write("sign_in_failure", who, f"{denial.reason}: {printable(denial.message, 900)}")
 
     def enrolled(self, who: str, credential_id: str) -> None:
         """An engineer made a passkey, which counts once the policy lists it."""
-        self._write("enrolment", who, f"Enrolled the passkey {printable(credential_id, 400)}.")
+        self._write("enrolment", who, f"its id is {printable(credential_id, 900)}")
 
     def sign_in_failed(self, who: str, why: str) -> None:
         """Somebody could not sign in."""
-        self._write("sign_in_failure", who or "unknown", printable(why, 500))
+        self._write("sign_in_failure", who, printable(why, 900))
 
     def _write(
         self,
-        kind: HappeningKind,
+        kind: EventKind,
         who: str,
         message: str,
         deployment: Deployment | None = None,
@@ -59,7 +60,7 @@ class Logbook:
             invocation=secrets.token_urlsafe(16),
             happened_at=int(self._clock()),
             event=kind,
-            who=printable(who, 254),
+            who=printable(who, 60 if not who.isprintable() else 254),
             message=message,
             deployment=deployment,
             token_digests=(digest(token.encode()),) if token else (),

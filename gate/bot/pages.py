@@ -47,7 +47,7 @@ class Pages:
             "request.html",
             call,
             request=standing.request,
-            status=standing.status,
+            standing=standing,
             environment=standing.environment,
             now=standing.now,
             verdict=verdict,

@@ -66,7 +66,8 @@ class ApprovalRequest:
     counts the requests that the same run made one after the other, each after the one before was over.
 
     `said` names the facts that only the job's own word stands for; all others its CI has proved. `asker` is the issuer
-    that vouches for the job. `facts` is None until they were looked up. Times are epoch seconds.
+    that vouches for the job, `run_sha` the commit that its run stands at, "" where nobody proves that.
+    `facts` is None until they were looked up. Times are epoch seconds.
     """
 
     deployment: Deployment
@@ -76,6 +77,7 @@ class ApprovalRequest:
     expires_at: int
     asker: str = ""
     run_url: str = ""
+    run_sha: str = ""
     ref: str = ""
     workflow: str = ""
     event: str = ""

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from gate.bot.jobs import JobSettings, read_jobs
-from gate.bot.notices.settings import GitHubSettings, NoticeSettings, read_github, read_notices
+from gate.bot.jobsettings import JobSettings, read_jobs
+from gate.bot.notices import Channel
+from gate.bot.notices.sections import GitHubSection, read_github, read_notices
 from gate.bot.secret import Secret, secret
-from gate.bot.signin import ProviderSettings, read_sign_in
+from gate.bot.signin import SignInSettings, read_sign_in
 from gate.errors import PolicyError, UsageError
 from gate.fields import Fields, bad, duration, list_of, plain, word
 from gate.files import read_regular
@@ -31,9 +32,9 @@ class Settings(NamedTuple):
     state: str
     session_key: Secret
     jobs: JobSettings
-    sign_in: tuple[ProviderSettings, ...]
-    github: GitHubSettings | None
-    notices: NoticeSettings
+    sign_in: tuple[SignInSettings, ...]
+    github: GitHubSection | None
+    notices: tuple[Channel, ...]
     request_life: int
     trusted_proxies: tuple[str, ...]
     audit: str
@@ -82,9 +83,9 @@ def read_settings(data: bytes, base: Path) -> Settings:
         state=fields.optional("state", word, "sqlite:bot.db"),
         session_key=fields.required("session_key", lambda node: secret(node, base)),
         jobs=fields.required("jobs", lambda node: read_jobs(node, base)),
-        sign_in=tuple(fields.required("sign_in", lambda node: read_sign_in(node, base))),
+        sign_in=fields.required("sign_in", lambda node: read_sign_in(node, base)),
         github=fields.optional("github", lambda node: read_github(node, base), None),
-        notices=fields.optional("notices", lambda node: read_notices(node, base), NoticeSettings()),
+        notices=fields.optional("notices", lambda node: read_notices(node, base), ()),
         request_life=fields.optional("request_life", _life, 3600),
         trusted_proxies=tuple(fields.optional("trusted_proxies", list_of(word), [])),
         audit=fields.optional("audit", word, ""),

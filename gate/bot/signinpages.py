@@ -4,9 +4,11 @@ import logging
 
 from starlette.responses import RedirectResponse, Response
 
+from gate.bot.dev import DevSignIn
 from gate.bot.errors import BotError, NotAllowed, NotFound, NotProved
 from gate.bot.metrics import SIGN_INS
-from gate.bot.signin import Provider, SignedIn, known
+from gate.bot.providers import Provider
+from gate.bot.signin import SignedIn, known
 from gate.bot.site import Site, local_path
 from gate.bot.web import Call
 
@@ -28,7 +30,7 @@ class SignInPages:
         )
 
     def start(self, call: Call) -> Response:
-        """`GET /sign-in/{number}`: off to the provider. Nothing is kept here, so a scanner that follows it does nothing."""
+        """`GET /sign-in/{number}`: off to the provider. Nothing is kept here: a scanner that comes by does nothing."""
         self._site.limits.hit("sign in", call.address)
         provider = self._provider(call)
         started = provider.start(self._redirect_uri(call))
@@ -114,6 +116,6 @@ class SignInPages:
         if not number.isdecimal() or len(number) > 3 or int(number) >= len(providers):
             raise NotFound("There is no such way to sign in.", hint="Begin again from the link.")
         provider = providers[int(number)]
-        if not isinstance(provider, Provider):
+        if isinstance(provider, DevSignIn):
             raise NotFound("There is no such way to sign in.", hint="Begin again from the link.")
         return provider

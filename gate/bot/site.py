@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gate.bot.dev import DevSignIn
     from gate.bot.history import History
     from gate.bot.jobs import Doorkeeper
-    from gate.bot.signin import Provider
+    from gate.bot.providers import Provider
 
 _PATHS = re.compile(r"/(?:requests/[A-Za-z0-9_-]{1,64}|passkeys|history)?")
 _HEADINGS = {401: "Please sign in", 403: "That is not possible", 404: "There is nothing here", 409: "Too late"}

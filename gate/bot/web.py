@@ -1,4 +1,4 @@
-"""HTTP, for handlers that know nothing of it: a bounded body, who is there, errors as pages, the same headers on all."""
+"""HTTP, for handlers that know nothing of it: bounded bodies, who is there, errors as pages, the same headers."""
 
 import json
 import logging

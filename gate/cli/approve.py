@@ -15,7 +15,7 @@ from gate.fields import seconds
 from gate.issuer import Issuer
 from gate.policy import Policy
 from gate.signers import open_signer
-from gate.verification import check_age, verify
+from gate.verification import check_age, check_passkeys, verify
 from gate.wiring import LoadedPolicy, load_policy
 
 _DEFAULT_LIFE = 600  # seconds
@@ -106,7 +106,9 @@ def _warn(token: str, deployment: Deployment, policy: Policy, now: int) -> None:
     """Say now what the gate would say later. Which run it will be, and who else approves, is not known yet."""
     try:
         approvals = verify([token], deployment, policy, now)
-        check_age(approvals, policy.environments[deployment.environment])
+        environment = policy.environments[deployment.environment]
+        check_age(approvals, environment)
+        check_passkeys(approvals, environment, policy)
     except Denied as denial:
         if denial.reason == "approvals.insufficient":
             click.echo(f"note: {denial.message}", err=True)

@@ -8,7 +8,7 @@ from gate.policy import Policy
 from gate.record import Record
 from gate.steps import STEPS
 from gate.tokens import Approval, decode
-from gate.verification import check_age, check_separation, verify
+from gate.verification import check_age, check_passkeys, check_separation, verify
 
 # What must hold under any policy that lists the key; who might approve what, only the policy of the time can say.
 _LASTING = [step.check for step in STEPS if step.name in ("key", "signature", "time", "audience", "scope", "run")]
@@ -37,6 +37,7 @@ def prove_allow(record: Record, policies: Sequence[Policy]) -> Evidence:
     approvals = verify(record.tokens, record.deployment, policy, record.decided_at)
     environment = policy.environments[record.deployment.environment]
     check_age(approvals, environment)
+    check_passkeys(approvals, environment, policy)
     counted = approvals
     if environment.separation_of_duties:
         counted = check_separation(approvals, record.deployment, policy, commits=())

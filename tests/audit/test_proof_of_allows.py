@@ -1,17 +1,21 @@
 """The proof of a log whose records allow what nobody approved, or lack what was consumed."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gate.canonical import canonical
 from gate.chain import append
+from gate.issuer import Issuer
 from gate.models import Consumption, Head
 from gate.policyfile import compile_policy
 from gate.proof import Fault
 from gate.record import digest, parse
+from gate.tokens import decode
 from tests.audit.book import COUNT, STREAM, Book, entry, faults, notes, sha
+from tests.core.authenticator import Authenticator
 from tests.world import ALICE
 
 
@@ -78,6 +82,54 @@ class TestForged:
         book.store.advance(STREAM, Head(10, data, written=True), 9)
         book.log.put(STREAM, 10, data)
         assert book.faults() == [("forged", 10, 10)]
+
+
+class TestPasskeys:
+    """An allow under a policy that asks for passkeys is proved with them."""
+
+    @pytest.fixture
+    def asking(self, tmp_path: Path) -> Book:
+        (tmp_path / "asking").mkdir()
+        return Book(tmp_path / "asking", passkey="required")
+
+    def allow(self, book: Book) -> None:
+        decision = book.world.gate(replay=book.store, audit=book.log).check(
+            [book.world.proved(sha=sha(1))], book.world.deployment(sha=sha(1))
+        )
+        assert decision.allowed, decision
+
+    def test_it_proves_itself(self, asking: Book) -> None:
+        self.allow(asking)
+        assert asking.faults() == []
+
+    @pytest.mark.parametrize("made", ["without one", "by another's", "for another token"])
+    def test_one_that_the_gate_would_have_denied_is_forged(self, asking: Book, made: str) -> None:
+        self.allow(asking)
+        world = asking.world
+        issuer = Issuer(world.signer, kid="test-key")
+        claims = issuer.draft(world.deployment(sha=sha(2)), ALICE, now=int(world.now), ttl=600)
+        token = issuer.seal({
+            "without one": claims,
+            "by another's": Authenticator(name="bob").approve(claims),
+            "for another token": Authenticator().approve(claims) | {"jti": "x" * 22},
+        }[made])  # fmt: skip
+        approvals = (decode(token).summary(),)
+        asking.append(entry(world, 2, reason="allowed", tokens=(token,), approvals=approvals))
+        assert asking.faults() == [("forged", 2, 2)]
+
+    def test_a_record_whose_assertion_was_altered(self, asking: Book) -> None:
+        self.allow(asking)
+        [token] = asking.members(1)["tokens"]
+        claims = dict(decode(token).claims)
+        claims["passkey"] = claims["passkey"] | {"signature": "AAAA"}
+        asking.rewrite(1, tokens=[Issuer(asking.world.signer, kid="test-key").seal(claims)])
+        assert asking.faults(offline=True) == [("forged", 1, 1)]
+        assert asking.faults() != []
+
+    def test_under_another_policy_it_proves_its_signature_alone(self, asking: Book) -> None:
+        self.allow(asking)
+        asking.policies = [compile_policy(asking.world.text.replace("15m", "14m").encode())]
+        assert asking.faults() == []
 
 
 class TestUnrecorded:

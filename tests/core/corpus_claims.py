@@ -12,12 +12,26 @@ _TEXTS = (*_SHORT_TEXTS, "scope", "environment", "jti", "reason")
 _NO_TEXT = (None, 1, True, 1.5, ["x"], {"x": "y"})
 _NO_TIME: tuple[Any, ...] = (None, str(NOW), True, False, [NOW], {}, NOW + 0.5, 1e9, -1, 2**53, 2**63, 10**1000)
 _NO_JTI = ("", "A" * 21, "A" * 65, "A" * 21 + "+", "A" * 21 + "=", "A" * 22 + "\n", "../" * 8, "\u0410" * 22)
+_PASSKEY: dict[str, Any] = dict.fromkeys(("id", "authenticatorData", "clientDataJSON", "signature"), "x")
 _WRONG: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(_TEXTS, _NO_TEXT),
     **dict.fromkeys(("iat", "exp", "nbf"), _NO_TIME),
     "jti": _NO_TEXT + _NO_JTI,
     "amr": (None, "pwd", {}, [], [1], [None], [["pwd"]], [""], ["x" * 255], ["x"] * 17, ["pwd", "p\nwd"]),
-    "passkey": (None, "x", 1, [], ["x"], {"x": 1}, {"x": {"y": "z"}}, {"x": "y", "z": None}),
+    "passkey": (
+        None,
+        "x",
+        1,
+        [],
+        ["x"],
+        {"x": 1},
+        {"x": {"y": "z"}},
+        {"x": "y", "z": None},
+        {},
+        _PASSKEY | {"id": None},
+        {"userHandle": "x"} | _PASSKEY,
+        {name: text for name, text in _PASSKEY.items() if name != "signature"},
+    ),
 }
 _UNPRINTABLE = {
     "NUL": "\0",

@@ -9,7 +9,7 @@ from gate.deployment import Deployment
 from gate.errors import Denied, exit_code, verdict
 from gate.policyfile import compile_policy
 from gate.tokens import Approval
-from gate.verification import CHECKS, check_age, verify
+from gate.verification import CHECKS, check_age, check_passkeys, verify
 from tests.core.mint import (
     NOW,
     POLICY,
@@ -26,6 +26,7 @@ def decide(*tokens: str, deployment: Deployment = DEPLOYMENT, now: int = NOW) ->
     """Everything that is pure: the approvals, or Denied."""
     approvals = verify(tokens, deployment, GATE, now)
     check_age(approvals, GATE.environments[deployment.environment])
+    check_passkeys(approvals, GATE.environments[deployment.environment], GATE)
     return approvals
 
 

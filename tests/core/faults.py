@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tests.core.authenticator import Authenticator
 from tests.core.mint import ED25519, NOW, OLD, OTHER_SHA, SCOPE, SHA, STRANGER, token
 
 
@@ -31,6 +32,7 @@ class Fault:
         return token(**self.made, **self.claims)
 
 
+OVER_SOMETHING_ELSE = Authenticator().assert_(b"something else")
 OTHER = f"deploy:other/shop:{SHA}"
 IN_ORDER = [
     Fault("token.malformed", "parse", {"role": "x"}),
@@ -46,7 +48,7 @@ IN_ORDER = [
     Fault("approver.not_allowed", "approver", {"sub": "eve@example.com"}),
     Fault("approvals.insufficient", "quorum", {"environment": "pair"}, deployment={"environment": "pair"}),
     Fault("token.too_long_lived", "age", {"exp": NOW + 3601}),
-    Fault("passkey.invalid", "passkey", {"passkey": {"id": "x"}}),
+    Fault("passkey.invalid", "passkey", {"passkey": OVER_SOMETHING_ELSE}),
 ]
 OTHERS = [
     Fault("token.too_large", "parse", {"passkey": {"id": "x" * 4000}}),
@@ -68,4 +70,5 @@ OTHERS = [
     Fault("key.not_authorized", "authority", {"sub": "bob@example.com"}, made={"alg": "ES256"}),
     Fault("approver.not_allowed", "approver", {"sub": "dave"}),
     Fault("approver.not_allowed", "approver", {"sub": "alice.@example.com"}),
+    Fault("passkey.missing", "passkey", {"environment": "guarded"}, deployment={"environment": "guarded"}),
 ]

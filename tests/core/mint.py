@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.core.authenticator import ALGORITHMS, ORIGIN, Authenticator
+
 Private = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 
 
@@ -24,6 +26,9 @@ OLD = ed25519.Ed25519PrivateKey.from_private_bytes(_secret("old-key"))
 STRANGER = ed25519.Ed25519PrivateKey.from_private_bytes(_secret("stranger"))
 KEYS: dict[str, Private] = {"Ed25519": ED25519, "ES256": ES256}
 KIDS = {"Ed25519": "ed-key", "ES256": "ec-key"}
+
+PASSKEYS = {alg: Authenticator(alg=alg) for alg in ALGORITHMS}  # alice's
+CAROLS = Authenticator(name="carol")
 
 NOW = 1_800_000_000  # 2027-01-15 08:00:00Z
 SHA = "1f3c9ab2e0aa4d5b8c7d6e5f4a3b2c1d0e9f8a7b"
@@ -91,6 +96,12 @@ def token(alg: str = "Ed25519", *, key: Private | None = None, kid: Any = None, 
     return compact(named, claims(**changes), key or KEYS[alg])
 
 
+def proved(passkey: Authenticator | None = None, *, assertion: Mapping[str, Any] | None = None, **changes: Any) -> str:
+    """An approval with the assertion of `passkey`, alice's first one by default, over these very claims; `assertion`
+    changes how it is made."""
+    return compact(header(), to_json((passkey or PASSKEYS["ES256"]).approve(CLAIMS | changes, **(assertion or {}))))
+
+
 POLICY = f"""\
 version: 1
 replay: "memory:"
@@ -113,8 +124,13 @@ keys:
 teams:
   release: [Bob@example.com, carol@example.com]
 people:
-  alice@example.com: {{github: alice, emails: [alice@personal.example]}}
+  alice@example.com: {{github: alice, emails: [alice@personal.example], passkeys: [
+      {", ".join(passkey.credential_yaml for passkey in PASSKEYS.values())}]}}
   bob@example.com: {{github: dave}}
+  carol@example.com:
+    passkeys:
+      - {CAROLS.credential_yaml}
+passkeys: {{origin: "{ORIGIN}"}}
 environments:
   production:
     repositories: [acme/*]
@@ -126,4 +142,9 @@ environments:
     approvals: 2
     separation_of_duties: false
     max_age: 1h
+  guarded:
+    repositories: [acme/shop]
+    approvers: [alice@example.com, release]
+    separation_of_duties: false
+    passkey: required
 """

@@ -9,8 +9,10 @@ import pytest
 
 from gate.errors import PolicyError
 from gate.policyfile import compile_policy
-from tests.core.mint import ED25519, ES256, POLICY, spki
+from tests.core.authenticator import ORIGIN, RP_ID
+from tests.core.mint import CAROLS, ED25519, ES256, PASSKEYS, POLICY, base64url, spki
 
+PARTY = f'passkeys: {{origin: "{ORIGIN}"}}\n'
 KEY = re.search(r"    public_key: .*\n", POLICY)[0]  # type: ignore[index]
 
 
@@ -118,8 +120,9 @@ def _values() -> Iterator[Mistake]:
         yield f"max_age {text}", ("max_age: 1h", f"max_age: {text}"), "max_age", "must be a duration such as"
     for text in ("2d", "25h", "86401s", "999999d"):
         yield f"max_age {text}", ("max_age: 1h", f"max_age: {text}"), "max_age", "a day at most"
-    for text in ("required", "false", "optional", ""):
-        yield f"passkey {text}", ("max_age: 1h", f"passkey: {text}"), "passkey", "can't check passkeys yet"
+    for text in ("false", "true", "optional", "Required", '"required"', "[required]", ""):
+        edit = ("max_age: 1h", f"passkey: {text}")
+        yield f"passkey {text}", edit, f"    passkey: {text}\n", "the word required|must be required"
 
 
 def _windows() -> Iterator[Mistake]:
@@ -227,6 +230,76 @@ def _quorum() -> Iterator[Mistake]:
     yield "a team too small", ("approvals: 2", "approvals: 4"), "pair:", "pair wants 4 approvals, but lists 3 distinct"
 
 
+def _parties() -> Iterator[Mistake]:
+    for text in ("gate.example.com", "http://gate.example.com", "https://Gate.example.com", "https://gate.example.com/",
+                 "https://gate.example.com:443", "https://gate.example.com:0", "https://gate.example.com:65536",
+                 "https://gate.example.com:", "https://gate.example.com:08", "https://a@gate.example.com",
+                 "https://gate", "https://gate.example.com.", "https://.example.com", "https://-a.example.com",
+                 "https://g\u0430te.example.com", "https://192.0.2.1", "https://[2001:db8::1]", "https://10.1",
+                 "https://a.0x7f", "http://localhost:80", "http://127.0.0.1", "http://x.localhost", "ws://localhost",
+                 f"https://{'a' * 64}.example.com", f"https://{'a.' * 126}com", "null",
+                 "https://*.example.com"):  # fmt: skip
+        edit = (f'origin: "{ORIGIN}"', f'origin: "{text}"')
+        yield f"origin {text:.30}", edit, "passkeys: {origin", "origin must be https://"
+    for text in ("example", "com", "ample.com", "x.gate.example.com", "other.example", "localhost"):
+        wrong = "rp_id must be a domain|neither the origin's host"
+        yield f"rp_id {text}", (f'"{ORIGIN}"', f'"{ORIGIN}", rp_id: {text}'), "passkeys: {origin", wrong
+    for text in ("Example.com", ".example.com", "example.com.", "https://example.com", "192.0.2.1", "ex\u0430mple.com"):
+        edit = (f'"{ORIGIN}"', f'"{ORIGIN}", rp_id: "{text}"')
+        yield f"rp_id {text}", edit, "passkeys: {origin", "rp_id must be a domain in lower case"
+    yield "no origin", (f'origin: "{ORIGIN}"', f"rp_id: {RP_ID}"), "passkeys: {rp_id", "passkeys has no 'origin'"
+    yield (
+        "unknown member of passkeys",
+        ("passkeys: {", "passkeys: {surprise: 1, "),
+        "surprise",
+        "unknown member 'surprise'",
+    )
+    yield "passkeys that are a list", (f'{{origin: "{ORIGIN}"}}', "[x]"), "passkeys: [x]", "not a mapping"
+    yield "passkeys of people, but no origin", (PARTY, ""), "passkeys: [\n", "does not say where they are used"
+
+
+def _credentials() -> Iterator[Mistake]:
+    good = CAROLS.credential_yaml
+    identifier, public_key = base64url(CAROLS.credential.id), base64.b64encode(CAROLS.credential.spki).decode()
+    here = "      - {id"
+    for name, text in {"padded": f"{identifier}==", "of another alphabet": "+" * 22, "not canonical": "A" * 21 + "B",
+                       "short": "A" * 20, "endless": "A" * 1368, "empty": '""', "a list": "[x]"}.items():  # fmt: skip
+        yield (
+            f"an id {name}",
+            (f"- {good}", f"- {{id: {text}, public_key: {public_key}}}"),
+            here,
+            "this id is|16 to 1023",
+        )
+    for name, key in {"nothing": '""', "no base64": "'!!!'", "COSE": base64.b64encode(CAROLS.credential.cose).decode(),
+                      "of small order": base64.b64encode(PASSKEYS["Ed25519"].credential.spki[:12] + bytes(32)).decode(),
+                      "a list": "[x]"}.items():  # fmt: skip
+        edit = (f"- {good}", f"- {{id: {identifier}, public_key: {key}}}")
+        yield f"a passkey's key {name}", edit, here, "not the public key of a passkey"
+    yield "no id", (f"- {good}", f"- {{public_key: {public_key}}}"), "      - {public_key", "this passkey has no 'id'"
+    yield "no key", (f"- {good}", f"- {{id: {identifier}}}"), here, "this passkey has no 'public_key'"
+    unknown = "has an unknown member 'surprise'"
+    yield "a passkey's surprise", (f"- {good}", f"- {{surprise: 1, {good[1:]}"), "      - {surprise", unknown
+    yield "a passkey that is text", (f"- {good}", "- x"), "      - x", "not a mapping"
+    yield "no passkeys in the list", (f"\n      - {good}", " []"), "passkeys: []", "a list of 1 to 500"
+    yield "one passkey twice", (f"- {good}", f"- {good}\n      - {good}"), f"{good}\n§      - ", "credential id is also"
+    other = PASSKEYS["ES256"].credential_yaml
+    yield (
+        "one passkey for two people",
+        (f"- {good}", f"- {other}"),
+        f"      - {other}",
+        "credential id is also .* line 2",
+    )
+    again = f"- {good}\n      - {{id: {'A' * 22}, public_key: {public_key}}}"
+    yield "one key under two ids", (f"- {good}", again), f"      - {{id: {'A' * 22}", "this public key is also"
+    reused = f"- {good}\n      - {{id: {identifier}, public_key: {base64.b64encode(spki(ES256)).decode()}}}"
+    yield "one id for two keys", (f"- {good}", reused), f"{good}\n§      - ", "this credential id is also"
+    few = ("    passkey: required", "    passkey: required\n    approvals: 3")
+    yield "more approvals than passkeys", few, "guarded:", "3 approvals with a passkey, but lists 2 distinct approvers"
+    nobody = ("    approvers: [alice@example.com, release]\n    separation_of_duties: false\n    passkey",
+              "    approvers: [bob@example.com, dave]\n    separation_of_duties: false\n    passkey")  # fmt: skip
+    yield "nobody with a passkey", nobody, "guarded:", "1 approval with a passkey, but lists 0 distinct approvers"
+
+
 def _yaml() -> Iterator[Mistake]:
     yield "an alias", ("[acme/*]", "*x"), "*x", "anchors and aliases"
     yield "an anchor", ("[acme/*]", "&x [acme/*]"), "&x", "anchors and aliases"
@@ -247,4 +320,7 @@ def _yaml() -> Iterator[Mistake]:
     yield "very deep block lists", ("[acme/*]", "\n      " + "- " * 100_000), "- - -", "nested too deeply"
 
 
-MISTAKES = [*_shape(), *_lists(), *_values(), *_windows(), *_keys(), *_names(), *_people(), *_quorum(), *_yaml()]
+MISTAKES = [
+    *_shape(), *_lists(), *_values(), *_windows(), *_keys(), *_names(), *_people(), *_quorum(), *_parties(),
+    *_credentials(), *_yaml(),
+]  # fmt: skip

@@ -9,8 +9,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gate.errors import PolicyError
 from gate.policyfile import check_pin, compile_policy
-from tests.core.mint import ED25519, POLICY, spki
-from tests.core.mistakes import KEY, MISTAKES, edited, refusal
+from tests.core.authenticator import ORIGIN, RP_ID
+from tests.core.mint import ED25519, PASSKEYS, POLICY, spki
+from tests.core.mistakes import KEY, MISTAKES, PARTY, edited, refusal
 
 PEM = ED25519.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
@@ -166,3 +167,41 @@ def test_the_pin_is_that_of_the_bytes() -> None:
             check_pin(data, pin)
         assert caught.value.expected.isprintable()
         assert caught.value.hint
+
+
+def test_passkeys_are_their_persons_under_every_name() -> None:
+    policy = compile_policy(POLICY.encode())
+    assert policy.party == (RP_ID, ORIGIN)
+    alices = [(passkey.credential.id, passkey.credential.spki) for passkey in PASSKEYS.values()]
+    assert [*policy.passkeys("alice@example.com")] == alices
+    assert policy.passkeys("alice") == policy.passkeys("ALICE@example.com") == policy.passkeys("alice@personal.example")
+    assert [credential.alg for credential in policy.passkeys("alice")] == [*PASSKEYS]
+    assert policy.passkeys("bob@example.com") == policy.passkeys("nobody") == ()
+    assert {name: environment.passkey_required for name, environment in policy.environments.items()} == {
+        "production": False, "pair": False, "guarded": True}  # fmt: skip
+
+
+def test_a_policy_without_passkeys_has_none() -> None:
+    policy = compile_policy(EXAMPLE.encode())
+    assert (policy.party, policy.passkeys("alice@example.com")) == (None, ())
+    asking = EXAMPLE.replace("    max_age: 15m\n", "    max_age: 15m\n    passkey: required\n")
+    error = refusal(asking)
+    assert error.message == (
+        "Line 17: the policy lists or asks for passkeys here, but does not say where they are used."
+    )
+
+
+@pytest.mark.parametrize(
+    ("origin", "rp_id", "expected"),
+    [
+        ("https://gate.example.com:8443", "", "gate.example.com"),
+        ("https://gate.example.com", "example.com", "example.com"),
+        ("https://a.b.xn--e1afmkfd.example", "xn--e1afmkfd.example", "xn--e1afmkfd.example"),
+        ("http://localhost", "", "localhost"),
+        ("http://localhost:8080", "localhost", "localhost"),
+        ("https://localhost:8443", "", "localhost"),
+    ],
+)
+def test_where_passkeys_may_be_used(origin: str, rp_id: str, expected: str) -> None:
+    party = f'passkeys: {{origin: "{origin}"{f", rp_id: {rp_id}" if rp_id else ""}}}\n'
+    assert compile_policy(edited(PARTY, party).encode()).party == (expected, origin)

@@ -12,10 +12,27 @@ from gate.errors import Denied, UsageError
 from gate.issuer import Issuer
 from gate.keys import PublicKey
 from gate.tokens import MAX_SIGNING_INPUT, Approval, decode, encode
+from tests.core.authenticator import ALGORITHMS
 from tests.core.corpus import MALFORMED, TOO_LARGE
-from tests.core.mint import CLAIMS, ED25519, KEYS, KIDS, NOW, SHA, base64url, claims, compact, header, spki, token
+from tests.core.mint import (
+    CLAIMS,
+    ED25519,
+    KEYS,
+    KIDS,
+    NOW,
+    PASSKEYS,
+    SHA,
+    base64url,
+    claims,
+    compact,
+    header,
+    proved,
+    spki,
+    token,
+)
 from tests.core.signer import Memory
 
+PASSKEY = dict.fromkeys(("id", "authenticatorData", "clientDataJSON", "signature"), "")
 quickly = settings(deadline=None, max_examples=200)
 
 
@@ -64,7 +81,7 @@ def test_text_that_no_utf_8_can_carry_or_that_only_looks_right(text: str) -> Non
 def test_a_good_token_says_what_it_says() -> None:
     full: dict[str, Any] = {
         "nbf": NOW, "reason": "l\u00f6gin \u2764 fix\n", "request_id": "r", "run_id": "7", "repository_id": "1",
-        "amr": ["hwk", "user"], "passkey": {"id": "x"}, "sub": "Alice@Example.com", "exp": 2**53 - 1,
+        "amr": ["hwk", "user"], "passkey": PASSKEY, "sub": "Alice@Example.com", "exp": 2**53 - 1,
     }  # fmt: skip
     approval = decode(token(**full))
     assert approval.claims == CLAIMS | full
@@ -109,13 +126,31 @@ def test_white_space_and_order_within_the_json_are_free() -> None:
 
 
 def test_a_token_may_fill_what_a_signer_takes_and_no_more() -> None:
-    filler = {"passkey": {"signature": ""}}
+    filler = {"passkey": PASSKEY}
     room = MAX_SIGNING_INPUT - len(base64url(header())) - 1
     spare = room * 3 // 4 - len(claims(**filler))
-    largest = token(passkey={"signature": "x" * spare})
+    largest = token(passkey=PASSKEY | {"signature": "x" * spare})
     assert MAX_SIGNING_INPUT - 4 < len(largest.rpartition(".")[0]) <= MAX_SIGNING_INPUT
     assert decode(largest)
-    assert refusal(token(passkey={"signature": "x" * (spare + 4)})).reason == "token.too_large"
+    assert refusal(token(passkey=PASSKEY | {"signature": "x" * (spare + 4)})).reason == "token.too_large"
+
+
+IDS = {"request_id": "r" * 22, "run_id": "9120034", "repository_id": "1296269", "iss": "https://gate.example.com"}
+
+
+@pytest.mark.parametrize("alg", ALGORITHMS)
+@pytest.mark.parametrize("letter", ["x", "\u00e9", "\u20ac", "\U0001f600"])
+def test_a_token_with_a_passkey_has_room_for_a_reason_of_500_letters(alg: str, letter: str) -> None:
+    text = proved(PASSKEYS[alg], reason=letter * 500, amr=["hwk", "user"], **IDS)
+    assert decode(text).claims["passkey"].keys() == PASSKEY.keys()
+
+
+def test_what_does_not_fit_beside_a_passkey_is_told_so() -> None:
+    escaped = "\x01" * 500  # six bytes of JSON each
+    assert refusal(proved(PASSKEYS["ES256"], reason=escaped, **IDS)).reason == "token.too_large"
+    with pytest.raises(Denied) as caught:
+        Issuer(Memory("Ed25519")).seal(PASSKEYS["ES256"].approve(CLAIMS | IDS | {"reason": escaped}))
+    assert (caught.value.reason, "shorter reason" in caught.value.hint) == ("token.too_large", True)
 
 
 def _answers(text: str) -> Approval | None:

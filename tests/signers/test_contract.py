@@ -30,6 +30,7 @@ def policy_text(key: PublicKey) -> str:
         public_key=base64.b64encode(key.spki).decode(),
         separation="false",
         approvals=1,
+        **dict.fromkeys(("alice", "bob", "passkeys"), ""),
     )
 
 

@@ -8,9 +8,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.core.authenticator import AT, BS, ED, UP, UV
 from tests.core.corpus import MALFORMED, TOO_LARGE
 from tests.core.faults import IN_ORDER, OTHERS
-from tests.core.mint import CLAIMS, KEYS, NOW, OLD, POLICY, SHA, claims, compact, header, token
+from tests.core.mint import (
+    CAROLS,
+    CLAIMS,
+    KEYS,
+    NOW,
+    OLD,
+    PASSKEYS,
+    POLICY,
+    SHA,
+    claims,
+    compact,
+    header,
+    proved,
+    to_json,
+    token,
+)
 
 PATH = Path(__file__).with_name("tokens.json")
 DEPLOYMENT = {"repository": "acme/shop", "sha": SHA, "environment": "production"}
@@ -26,6 +42,7 @@ def vectors() -> Iterator[dict[str, Any]]:
     """Each with its name, the token, the reason code, and where they are not the usual ones, time and deployment."""
     yield from _allowed()
     yield from _at_the_edges()
+    yield from _passkeys()
     for number, fault in enumerate(IN_ORDER + OTHERS):
         if fault.step != "parse":
             yield _vector(f"{fault.reason} {number}", fault.token, fault.reason, **fault.deployment)
@@ -66,6 +83,38 @@ def _at_the_edges() -> Iterator[dict[str, Any]]:
     yield _vector("the longest life", token(exp=NOW + 900))
     yield _vector("a life too long by a second", token(exp=NOW + 901), "token.too_long_lived")
     yield _vector("issued in its key's last second", token(kid="old-key", key=OLD), now=NOW + 629)
+
+
+def _passkeys() -> Iterator[dict[str, Any]]:
+    guarded = {"environment": "guarded"}
+    for alg, passkey in PASSKEYS.items():
+        yield _vector(f"a passkey, {alg}", proved(passkey, **guarded), **guarded)
+    yield _vector("a passkey that nobody asked for", proved())
+    yield _vector("a passkey, by the approver in other letters", proved(sub="Alice@Example.COM", **guarded), **guarded)
+    carols = proved(CAROLS, sub="carol@example.com", **guarded)
+    yield _vector("a passkey of somebody else's", carols, **guarded)
+    claims_ = CLAIMS | guarded
+    good = PASSKEYS["ES256"].approve(claims_)
+    assertion = good["passkey"]
+    for name, changed in {
+        "of another approver": CAROLS.approve(claims_),
+        "of the same person for another token": good | {"jti": "B" * 22},
+        "for a longer life": good | {"exp": NOW + 601},
+        "for another reason": good | {"reason": "x"},
+        "of an approver without one": PASSKEYS["ES256"].approve(claims_ | {"sub": "bob@example.com"}),
+        "whose signature was changed": good
+        | {"passkey": assertion | {"signature": assertion["signature"][:-4] + "AAAA"}},
+        "with padding": good | {"passkey": assertion | {"id": assertion["id"] + "=="}},
+        **{f"with {made}": PASSKEYS["ES256"].approve(claims_, **made) for made in _MADE},
+    }.items():
+        yield _vector(f"a passkey {name}", compact(header(), to_json(changed)), "passkey.invalid", **guarded)
+
+
+_MADE: tuple[dict[str, Any], ...] = (
+    {"type": "webauthn.create"}, {"origin": "https://evil.example"}, {"crossOrigin": True},
+    {"topOrigin": "https://x.example"}, {"rp_id": "example.com"}, {"flags": UP}, {"flags": UV}, {"flags": UP | UV | BS},
+    {"flags": UP | UV | ED, "extra": b"\xa0"}, {"flags": UP | UV | AT}, {"extra": b"x"},
+)  # fmt: skip
 
 
 def text() -> str:

@@ -1,0 +1,155 @@
+"""`gate bot --dev`: a bot to try things out with, on this machine alone. Anybody who can reach it can be anybody."""
+
+import base64
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from gate.bot.errors import BotError, NotFound
+from gate.errors import GateError
+from gate.policyfile import compile_policy
+from gate.signers import create_key
+
+_SHOWN_ID = re.compile(r"[A-Za-z0-9_-]{1,1400}")
+_SHOWN_KEY = re.compile(r"[A-Za-z0-9+/=]{1,2000}")
+_POLICY = """\
+# A policy to try the deploy-bot with.
+version: 1
+replay: sqlite:state/replay.db
+audit: file:audit
+keys:
+  - alg: Ed25519
+    public_key: {public_key}
+    approvers: ["*@example.com"]
+passkeys:
+  origin: {origin}
+people:
+  alice@example.com:
+    github: alice
+  bob@example.com:
+    github: bob
+environments:
+  production:
+    repositories: ["*/*"]
+    approvers: [alice@example.com, bob@example.com]
+    separation_of_duties: false  # so that one person can try it alone
+  passkey-only:
+    repositories: ["*/*"]
+    approvers: [alice@example.com, bob@example.com]
+    separation_of_duties: false
+"""
+_SETTINGS = """\
+version: 1
+url: {origin}
+policy: gate.yaml
+signer: file:key.pem
+state: sqlite:state/bot.db
+session_key: file:session.key
+jobs:
+  tokens:
+    - name: dev
+      sha256: {token_sha256}
+      repositories: ["*/*"]
+sign_in:
+  - name: unused
+    github: https://github.com
+    client_id: unused
+    client_secret: env:UNUSED
+"""
+
+
+class Trial(NamedTuple):
+    """A folder with all that a bot needs, and the API token that a job asks it with."""
+
+    folder: Path
+    token: str
+
+    @property
+    def config(self) -> Path:
+        """The bot's settings."""
+        return self.folder / "bot.yaml"
+
+    @property
+    def policy(self) -> Path:
+        """The policy that bot and gate share."""
+        return self.folder / "gate.yaml"
+
+
+def write_trial(folder: Path, origin: str) -> Trial:
+    """Make the folder ready for a bot at `origin`.
+
+    Raises:
+        SignerError: there is a key already.
+    """
+    token = secrets.token_urlsafe(24)
+    signer = create_key("file:key.pem", folder, "Ed25519")
+    public_key = base64.b64encode(signer.public_key.spki).decode("ascii")
+    (folder / "gate.yaml").write_text(_POLICY.format(public_key=public_key, origin=origin))
+    session_key = folder / "session.key"
+    session_key.touch(mode=0o600)
+    session_key.write_text(secrets.token_urlsafe(48))
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    (folder / "bot.yaml").write_text(_SETTINGS.format(origin=origin, token_sha256=digest))
+    return Trial(folder, token)
+
+
+class DevSignIn:
+    """A way to sign in that asks for nothing, and a merge that nobody reviews; `policy` is the trial's."""
+
+    name = "--dev"
+
+    def __init__(self, policy: Path) -> None:
+        self._policy = policy
+
+    @property
+    def people(self) -> list[str]:
+        """Everybody whom the policy names as an approver."""
+        policy = compile_policy(self._policy.read_bytes())
+        names = {name for environment in policy.environments.values() for name in environment.approvers}
+        return sorted({policy.people.canonical(name) for name in names})
+
+    def check(self, person: str) -> None:
+        """Check that somebody is in the policy.
+
+        Raises:
+            NotFound: they are not.
+        """
+        if person not in self.people:
+            raise NotFound("The trial's policy names nobody like that.", hint="Choose one of the buttons.")
+
+    def merge(self, person: str, form: Mapping[str, str]) -> None:
+        """Do what a reviewed change does elsewhere: put the passkey into the policy, and ask for one where the
+        environment is called passkey-only.
+
+        Raises:
+            BotError: what is to be merged is no passkey.
+        """
+        key_id, public_key = form.get("id", ""), form.get("public_key", "")
+        text = self._policy.read_text()
+        merged = _with_passkey(text, person, key_id, public_key)
+        try:
+            if not _SHOWN_ID.fullmatch(key_id) or not _SHOWN_KEY.fullmatch(public_key) or merged == text:
+                raise BotError("That is no passkey of yours.", hint="Enrol it again.")
+            compile_policy(merged.encode())
+        except GateError as error:
+            raise BotError(f"It can't be merged: {error.message}", hint=error.hint) from None
+        draft = self._policy.with_suffix(".new")
+        draft.write_text(merged)
+        draft.replace(self._policy)
+
+
+def _with_passkey(text: str, person: str, key_id: str, public_key: str) -> str:
+    entry = f"      - id: {key_id}\n        public_key: {public_key}\n"
+    start = f"  {person}:\n"
+    block = re.compile(rf"^{re.escape(start)}(?:    .*\n)*", re.MULTILINE)
+    found = block.search(text)
+    if not found:
+        return text
+    old = found[0]
+    new = old + (entry if "    passkeys:\n" in old else f"    passkeys:\n{entry}")
+    merged = text.replace(old, new, 1)
+    only = re.compile(r"(  passkey-only:\n(?:    .*\n)*)(?<!    passkey: required\n)\Z")
+    return only.sub(r"\1    passkey: required\n", merged)

@@ -1,0 +1,58 @@
+"""What machines ask of a running bot: is it alive, is it ready, how is it doing."""
+
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from gate.bot.errors import NotFound
+from gate.bot.metrics import exposition
+from gate.bot.site import Site
+from gate.bot.views import assets
+from gate.bot.web import Call
+from gate.errors import GateError
+
+
+class Operations:
+    """The handlers of a site for machines."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def healthz(self, call: Call) -> Response:  # noqa: ARG002 (every handler's signature)
+        """`GET /healthz`: the process answers. Whoever asks may restart it if it does not."""
+        return PlainTextResponse("ok\n")
+
+    def readyz(self, call: Call) -> Response:  # noqa: ARG002
+        """`GET /readyz`: it could do its work just now. Says which part is not ready, and nothing more."""
+        parts = {"policy": self._policy, "state": self._state}
+        ready = {name: _is_ready(check) for name, check in parts.items()}
+        return JSONResponse({"ready": all(ready.values()), **ready}, 200 if all(ready.values()) else 503)
+
+    def metrics(self, call: Call) -> Response:  # noqa: ARG002
+        """`GET /metrics`, for Prometheus."""
+        return Response(exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    def static(self, call: Call) -> Response:
+        """`GET /static/{path}`: kept for ever by browsers, as its address changes when it does."""
+        asset = assets().get(call.path["path"])
+        if asset is None:
+            raise NotFound("There is no such file.")
+        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+        return Response(asset.data, media_type=asset.media_type, headers=headers)
+
+    def nowhere(self, call: Call) -> Response:
+        """Every other path."""
+        raise NotFound("There is no such page.", hint="Is the link whole?")
+
+    def _policy(self) -> None:
+        self._site.policy.current()
+
+    def _state(self) -> None:
+        self._site.state.get("session", "readiness", int(self._site.clock()))
+
+
+def _is_ready(check: object) -> bool:
+    try:
+        if callable(check):
+            check()
+    except GateError:
+        return False
+    return True

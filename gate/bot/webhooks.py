@@ -1,0 +1,59 @@
+"""GitHub's webhooks: a job that GitHub holds until the bot answers (gate.bot.webhook)."""
+
+from starlette.responses import Response
+
+from gate.bot.asked import Asked
+from gate.bot.claims import Job
+from gate.bot.errors import NotFound
+from gate.bot.secret import Secret
+from gate.bot.site import Site
+from gate.bot.web import Call
+from gate.bot.webhook import ProtectionRequest, receive
+from gate.deployment import Deployment
+
+
+class Webhooks:
+    """The handler of a site for GitHub; `secret` signs its deliveries, None where there is to be none."""
+
+    def __init__(self, site: Site, secret: Secret | None, issuer: str) -> None:
+        self._site = site
+        self._secret = secret
+        self._issuer = issuer
+
+    def github(self, call: Call) -> Response:
+        """`POST /webhooks/github`."""
+        self._site.limits.check("ask refused", call.address)
+        if self._secret is None:
+            raise NotFound("This bot takes no webhooks.", hint="Set github: webhook_secret in bot.yaml.")
+        try:
+            held = receive(call.body, call.request.headers, self._secret.read())
+        except Exception:
+            self._site.limits.allows("ask refused", call.address)
+            raise
+        if held is not None:
+            self._site.desk.ask(_asked(held, self._issuer), held=True)
+        return Response(status_code=204)
+
+
+def _asked(held: ProtectionRequest, issuer: str) -> Asked:
+    """The request of a job that can't ask yet. It is the very one that the job finds once it runs and asks itself:
+    same issuer, run, environment and commit."""
+    deployment = Deployment(
+        repository=held.repository,
+        sha=held.sha,
+        environment=held.environment,
+        actors=(held.actor,),
+        run_id=held.run_id,
+        repository_id=held.repository_id,
+    )
+    job = Job(
+        issuer=issuer,
+        repository=held.repository,
+        repository_id=held.repository_id,
+        sha=held.sha,
+        environment=held.environment,
+        run_id=held.run_id,
+        actors=deployment.actors,
+        event=held.event,
+    )
+    return Asked(deployment, job, frozenset(), rerun=False)
