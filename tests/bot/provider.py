@@ -50,11 +50,11 @@ class Key(NamedTuple):
         return {**kind.to_jwk(self.private.public_key(), as_dict=True), "kid": self.kid, "alg": self.alg, "use": "sig"}
 
 
-_spare = [rsa.generate_private_key(65537, 2048) for _ in range(2)]  # slow to make, and no test needs more
+_spare = [rsa.generate_private_key(65537, 2048) for _ in range(4)]  # slow to make, and no test needs more
 
 
 def new_key(alg: str = "RS256") -> Key:
-    """A key; there are two RSA keys in all, so that more than two `kid`s may share one."""
+    """A key with a new id. There are four RSA keys in all, which take turns."""
     if alg.startswith("ES"):
         return Key(secrets.token_hex(8), alg, ec.generate_private_key(ec.SECP256R1()))
     _spare.append(_spare.pop(0))
@@ -62,9 +62,11 @@ def new_key(alg: str = "RS256") -> Key:
 
 
 class Provider:
-    """`user` are the claims of whoever signs in next, `github_user` is the account; `refusal` is the error that they get
-    instead. `change_metadata`, `change_id_token` and `change_answer` (of the token endpoint) may alter what is sent, in
-    place. `faults` are replies by path that are given instead. `requests` is all that was asked for."""
+    """`user` are the claims of whoever signs in next, `github_user` their account; `refusal` is the error they get.
+
+    `change_metadata`, `change_id_token` and `change_answer` (of the token endpoint) may alter what is sent, in place.
+    `faults` are replies by path that are given instead. `requests` is all that was asked for.
+    """
 
     def __init__(self) -> None:
         self.url = ""

@@ -1,0 +1,149 @@
+"""What is asked for: a request's body against what its credential proves."""
+
+from typing import Any
+
+import pytest
+
+from gate.bot.asked import Asked, resolve
+from gate.bot.claims import Job, read_job
+from gate.bot.errors import BotError, NotAllowed
+from gate.bot.jobsettings import ApiToken
+from gate.deployment import Deployment
+from gate.policy import RepositoryPattern
+from tests.bot.provider import SHA, Provider
+
+OTHER_SHA = "0" * 39 + "1"
+TOKEN = ApiToken("jenkins", bytes(32), (RepositoryPattern(("acme", "*")),), frozenset({"production"}))
+BODY = {"repository": "acme/shop", "sha": SHA, "environment": "production"}
+
+
+def job(kind: Any = "github", **changes: Any) -> Job:
+    return read_job(kind, "https://token.actions.githubusercontent.com", Provider().ci_claims(kind, **changes))
+
+
+def test_everything_is_proved() -> None:
+    assert resolve(job(), {}) == Asked(
+        Deployment("acme/shop", SHA, "production", ("octocat",), "30433642", "1296269"), job(), frozenset(), rerun=False
+    )
+
+
+def test_saying_what_is_proved_changes_nothing() -> None:
+    said = {"repository": "ACME/shop", "sha": SHA, "environment": "production", "run_id": "30433642", "attempt": 2}
+    assert resolve(job(), {**said, "actors": ["octocat"], "rerun": False}) == resolve(job(), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "proved"),
+    [
+        ("repository", "acme/other", "acme/shop"),
+        ("repository", "evil/shop", "acme/shop"),
+        ("environment", "staging", "production"),
+        ("environment", "Production", "production"),
+        ("run_id", "30433643", "30433642"),
+        ("attempt", 1, "2"),
+    ],
+)
+def test_a_contradiction_is_not_allowed(name: str, value: Any, proved: str) -> None:
+    with pytest.raises(NotAllowed) as caught:
+        resolve(job(), {name: value})
+    assert name in caught.value.message
+    assert (caught.value.expected, caught.value.actual) == (proved, str(value))
+    assert caught.value.status == 403
+
+
+def test_another_sha_is_the_job_s_word() -> None:
+    asked = resolve(job(), {"sha": OTHER_SHA})
+    assert asked.deployment.sha == OTHER_SHA
+    assert asked.job.sha == SHA
+    assert asked.said == {"sha"}
+    assert "sha" in asked.job.proved  # where the run stands
+    assert asked.job.run_url
+
+
+def test_an_environment_that_is_not_proved_is_the_job_s_word() -> None:
+    asked = resolve(job(environment=None), {"environment": "production"})
+    assert asked.deployment.environment == asked.job.environment == "production"
+    assert asked.said == {"environment"}
+    with pytest.raises(BotError, match="environment"):
+        resolve(job(environment=None), {})
+
+
+def test_actors_are_added_never_taken_away() -> None:
+    asked = resolve(job(), {"actors": ["mallory", "octocat", "mallory"]})
+    assert asked.deployment.actors == ("octocat", "mallory")
+    assert asked.said == {"actors"}
+
+
+def test_gitlab_does_not_prove_the_attempt() -> None:
+    asked = resolve(job("gitlab"), {"attempt": 3})
+    assert asked.job.attempt == 3
+    assert asked.said == {"attempt"}
+    assert resolve(job("gitlab"), {}).job.attempt == 1
+
+
+def test_an_api_token_proves_nothing() -> None:
+    asked = resolve(TOKEN, {**BODY, "run_id": "jenkins-7", "attempt": 2, "actors": ["alice"], "rerun": True})
+    assert asked == Asked(
+        Deployment("acme/shop", SHA, "production", ("alice",), "jenkins-7"),
+        Job("token:jenkins", "acme/shop", "", SHA, "production", "jenkins-7", 2, ("alice",)),
+        frozenset({"repository", "sha", "environment", "run_id", "attempt", "actors"}),
+        rerun=True,
+    )
+    assert asked.job.proved == frozenset()
+
+
+@pytest.mark.parametrize("name", ["repository", "sha", "environment"])
+def test_what_an_api_token_s_holder_must_say(name: str) -> None:
+    with pytest.raises(BotError, match=name) as caught:
+        resolve(TOKEN, {key: value for key, value in BODY.items() if key != name})
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "change", [{"repository": "evil/shop"}, {"repository": "acme/shop/x"}, {"environment": "staging"}]
+)
+def test_an_api_token_has_bounds(change: dict[str, str]) -> None:
+    with pytest.raises(NotAllowed) as caught:
+        resolve(TOKEN, {**BODY, **change})
+    assert caught.value.actual in change.values()
+
+
+def test_an_api_token_for_every_environment() -> None:
+    assert resolve(TOKEN._replace(environments=frozenset()), {**BODY, "environment": "staging"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"repository": 7},
+        {"repository": "shop"},
+        {"repository": None},
+        {"sha": "main"},
+        {"sha": SHA[:12]},
+        {"environment": "a b"},
+        {"run_id": 7},
+        {"run_id": "x" * 300},
+        {"run_id": "x\n"},
+        {"attempt": "1"},
+        {"attempt": True},
+        {"attempt": -1},
+        {"attempt": 1.0},
+        {"attempt": 10**9},
+        {"actors": "alice"},
+        {"actors": [7]},
+        {"actors": [""]},
+        {"actors": ["x"] * 17 + ["y" * 300]},
+        {"actors": [str(number) for number in range(17)]},
+        {"rerun": 1},
+        {"rerun": "true"},
+        {"request_id": "x"},
+        {"repository_id": "1"},
+        {"\u202e": 1},
+    ],
+)
+@pytest.mark.parametrize("who", [TOKEN, job(environment=None)])
+def test_bodies_that_make_no_sense(who: Job | ApiToken, change: dict[str, Any]) -> None:
+    with pytest.raises(BotError) as caught:
+        resolve(who, {**BODY, **change})
+    assert caught.value.status in (400, 403)
+    assert all(text.isprintable() for text in (caught.value.message, caught.value.actual))
