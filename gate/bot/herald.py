@@ -108,7 +108,10 @@ class Herald:
         The holder is random, so that of two bots that take it in the same second one finds the other there.
         """
         errand = dict(document.value)
-        taken = self._put_back(document, errand | {"due_at": self._now + _LEASE, "tries": errand["tries"] + 1, "holder": secrets.token_hex(8)})
+        taken = self._put_back(
+            document,
+            errand | {"due_at": self._now + _LEASE, "tries": errand["tries"] + 1, "holder": secrets.token_hex(8)},
+        )
         if taken is None:
             return  # another bot has it
         notice = self._tell(errand["id"], errand["generation"], errand["news"])

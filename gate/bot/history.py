@@ -1,5 +1,6 @@
 """The history page's reading of the audit log: the newest records of a stream, back from the one that is anchored."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from gate.audit import AuditLog
@@ -44,11 +45,10 @@ class Selected(NamedTuple):
 
 
 class History:
-    """Reads a log and the heads that anchor it."""
+    """Reads the log, and the heads that anchor it, that `stores` gives."""
 
-    def __init__(self, log: AuditLog, heads: ReplayStore) -> None:
-        self._log = log
-        self._heads = heads
+    def __init__(self, stores: Callable[[], tuple[AuditLog, ReplayStore]]) -> None:
+        self._stores = stores
 
     def streams(self) -> list[str]:
         """Every stream's path, those of deployments first.
@@ -56,7 +56,8 @@ class History:
         Raises:
             ReplayUnavailable: the heads can't be read.
         """
-        return sorted((stream.path for stream in self._heads.heads()), key=lambda path: (path == BOT_STREAM.path, path))
+        _, heads = self._stores()
+        return sorted((stream.path for stream in heads.heads()), key=lambda path: (path == BOT_STREAM.path, path))
 
     def select(self, path: str, sha: str, before: int) -> Selected:
         """The newest records of a stream; with `sha` only those on a commit that starts so, with `before` only those
@@ -68,7 +69,7 @@ class History:
         repository, _, environment = path.rpartition("/")
         entries: list[Entry] = []
         seq = 0
-        for record in newest(self._log, self._heads, Stream(repository, environment)):
+        for record in newest(*self._stores(), Stream(repository, environment)):
             seq = record.seq
             if before and seq >= before:
                 continue

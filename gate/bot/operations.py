@@ -38,7 +38,7 @@ class Operations:
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}
         return Response(asset.data, media_type=asset.media_type, headers=headers)
 
-    def nowhere(self, call: Call) -> Response:
+    def nowhere(self, call: Call) -> Response:  # noqa: ARG002
         """Every other path."""
         raise NotFound("There is no such page.", hint="Is the link whole?")
 

@@ -26,6 +26,7 @@ _COMMANDS = {
     "audit": "gate.cli.audit:audit",
     "doctor": "gate.cli.doctor:doctor",
     "aws": "gate.cli.aws:aws",
+    "bot": "gate.cli.bot:bot",
     "demo": "gate.cli.demo:demo",
 }
 

@@ -23,7 +23,8 @@ class Notice(NamedTuple):
 
     `url` is the page of the request: always a link, never a button that approves. `title` is the first line of the
     commit's message, and like `reason` it is text of others, to be shown as such. `approvers` are those who may
-    approve. `rerun` says that the job ended, and is to be run again once approved; `attempt` is the attempt of the run
+    approve. `rerun` says that the job ended, and is to be run again once approved, `held` that
+    GitHub holds it until it gets an answer; `attempt` is the attempt of the run
     that asked.
     """
 
@@ -43,6 +44,7 @@ class Notice(NamedTuple):
     approvers: tuple[str, ...]
     expires_at: int
     rerun: bool = False
+    held: bool = False
     attempt: int = 1
 
 

@@ -1,0 +1,148 @@
+"""From settings to a site: the one place where the bot chooses its parts."""
+
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from gate.audit import AuditLog, open_audit_log
+from gate.bot.desk import Desk
+from gate.bot.dev import DevSignIn
+from gate.bot.enrolment import Enrolment
+from gate.bot.errors import NotFound
+from gate.bot.facts import Lookup, web_url
+from gate.bot.herald import Herald
+from gate.bot.history import History
+from gate.bot.hold import Hold
+from gate.bot.jobs import Doorkeeper
+from gate.bot.keyring import Keyring
+from gate.bot.limits import Limits
+from gate.bot.logbook import Logbook
+from gate.bot.notices import Channel, News, Notice
+from gate.bot.notices.github import GitHub as GitHubChannel
+from gate.bot.policysource import PolicySource
+from gate.bot.providers import Provider, open_provider
+from gate.bot.sessions import Sessions
+from gate.bot.settings import Settings
+from gate.bot.site import Site
+from gate.bot.state import open_state
+from gate.bot.views import Views
+from gate.forge.github import GitHub
+from gate.forge.rest import Forge
+from gate.replay import ReplayStore, open_replay_store
+from gate.signers import Signer, open_signer
+
+_PATIENCE = 8.0  # seconds that a job's question waits for GitHub
+
+
+def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> Site:
+    """The site of these settings; `pin` gives the PIN of a `pkcs11:` key. Nothing is contacted yet.
+
+    Raises:
+        GateError: a part can't be what the settings say.
+    """
+    clock = time.time
+    keyring = Keyring(settings.session_key.read().encode())
+    policy = PolicySource(settings.policy)
+    state = open_state(settings.state, settings.base)
+    forge = settings.github.forge() if settings.github else None
+    logbook = Logbook(_stores(settings, policy), clock)
+    herald = Herald(state, _channels(settings, forge), lambda *asked: _tell(desk, settings.url, *asked), clock)
+    desk = Desk(
+        url=settings.url,
+        policy=policy,
+        signer=_signer(settings, pin),
+        state=state,
+        keyring=keyring,
+        lookup=_lookup(settings, forge),
+        herald=herald,
+        logbook=logbook,
+        life=settings.request_life,
+        clock=clock,
+    )
+    trial = DevSignIn(Path(settings.policy)) if dev else None
+    providers: list[Provider] = [] if trial else [open_provider(way) for way in settings.sign_in]
+    return Site(
+        url=settings.url,
+        policy=policy,
+        state=state,
+        keyring=keyring,
+        desk=desk,
+        herald=herald,
+        logbook=logbook,
+        sessions=Sessions(state, keyring, clock),
+        enrolment=Enrolment(state, keyring, clock),
+        doorkeeper=Doorkeeper(settings.jobs, settings.url),
+        providers=(trial,) if trial else tuple(providers),
+        history=History(lambda: _history(policy)),
+        limits=Limits(),
+        views=Views(),
+        dev=trial,
+        clock=clock,
+    )
+
+
+def _stores(settings: Settings, policy: PolicySource) -> Callable[[], tuple[AuditLog, ReplayStore]]:
+    """Where the bot records: its own log and heads, or the policy's."""
+    if not settings.audit:
+        return lambda: _history(policy)
+    return cache(
+        lambda: (open_audit_log(settings.audit, settings.base), open_replay_store(settings.replay, settings.base))
+    )
+
+
+def _history(policy: PolicySource) -> tuple[AuditLog, ReplayStore]:
+    loaded = policy.current()
+    return loaded.audit_log(), loaded.replay_store()
+
+
+def _signer(settings: Settings, pin: Callable[[], str]) -> Callable[[], Signer]:
+    """Opened when it is first needed, and once: a key in KMS is asked for its public half at each opening."""
+    return cache(lambda: open_signer(settings.signer, settings.base, pin))
+
+
+def _channels(settings: Settings, forge: Forge | None) -> list[Channel]:
+    at_github: list[Channel] = [Hold(forge), GitHubChannel(forge)] if forge else []
+    return [*at_github, *settings.notices]
+
+
+def _lookup(settings: Settings, forge: Forge | None) -> Lookup:
+    if settings.github is None or forge is None:
+        return Lookup(None)
+    api_url, credentials = settings.github.api_url, forge.credentials
+    return Lookup(
+        lambda repository: GitHub(api_url, credentials.token(repository), patience=_PATIENCE), web_url(api_url)
+    )
+
+
+def _tell(desk: Desk, url: str, key: str, generation: int, news: News) -> Notice | None:
+    """The notice, None where the request has gone on, or what was to be told did not come about."""
+    try:
+        standing = desk.find(key)
+    except NotFound:
+        return None
+    request, deployment = standing.request, standing.request.deployment
+    is_so = standing.status == ("open" if news == "asked" else news)
+    if request.generation != generation or not is_so:
+        return None
+    facts, declined = request.facts, request.declined
+    return Notice(
+        news=news,
+        request_id=f"{request.id}.{generation}",
+        url=f"{url}/requests/{request.id}",
+        repository=deployment.repository,
+        sha=deployment.sha,
+        environment=deployment.environment,
+        run_id=deployment.run_id,
+        actors=deployment.actors,
+        title=facts.commits[0].title if facts and facts.commits else "",
+        needed=standing.environment.approvals,
+        approved_by=tuple(given.approver for given in request.approvals),
+        declined_by=declined.by if declined else "",
+        reason=declined.reason if declined else "",
+        approvers=tuple(sorted(standing.environment.approvers)),
+        expires_at=request.expires_at,
+        rerun=request.rerun,
+        held=request.held,
+        attempt=request.attempt,
+    )

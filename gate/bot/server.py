@@ -1,0 +1,38 @@
+"""Serving: uvicorn, told to trust nothing it need not, and to end what is under way before it stops."""
+
+import uvicorn
+
+from gate.bot.app import create_app
+from gate.bot.logs import configure
+from gate.bot.settings import Settings
+from gate.bot.site import Site
+
+_GRACE = 20  # seconds for answers under way when the server is told to stop
+_MOST_CONNECTIONS = 1000
+
+
+def serve(site: Site, settings: Settings, *, host: str, port: int) -> None:
+    """Serve `site` at `host` and `port`, until SIGTERM or SIGINT.
+
+    Of `X-Forwarded-For` only what a trusted proxy says is believed; of `X-Forwarded-Host` nothing.
+    """
+    configure()
+    secret = settings.github.webhook_secret if settings.github else None
+    issuer = next((one.url for one in settings.jobs.oidc if one.kind == "github"), "")
+    uvicorn.run(
+        create_app(site, secret, issuer),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=_GRACE,
+        timeout_keep_alive=15,
+        limit_concurrency=_MOST_CONNECTIONS,
+        h11_max_incomplete_event_size=32 * 1024,
+        ws="none",
+        lifespan="on",
+    )

@@ -1,0 +1,90 @@
+"""`gate bot`: serve the approval-link page."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from gate.cli.pin import ask_pin
+from gate.errors import UsageError
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_INSTALL = "pip install 'deploy-gate[bot]'"
+
+
+@click.command()
+@click.option("--config", "config", type=click.Path(path_type=Path), default="bot.yaml", envvar="GATE_BOT_CONFIG",
+              show_envvar=True, show_default=True, help="The bot's settings.")  # fmt: skip
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8765, show_default=True, help="The port.")
+@click.option(
+    "--dev",
+    is_flag=True,
+    help="Try it out: on this machine alone, with a key, a policy and people made for it, and no real sign-in.",
+)
+def bot(config: Path, host: str, port: int, *, dev: bool) -> None:
+    """Serve the page behind the approval link.
+
+    \b
+    Example:
+      gate bot --dev
+    """
+    _check_installed()
+    if dev:
+        _check_loopback(host)
+        with _scratch() as folder:
+            _try_out(folder, host, port)
+        return
+    from gate.bot.building import build  # noqa: PLC0415 (paid for when used)
+    from gate.bot.server import serve  # noqa: PLC0415
+    from gate.bot.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings(config)
+    serve(build(settings, pin=ask_pin), settings, host=host, port=port)
+
+
+def _check_installed() -> None:
+    from importlib.util import find_spec  # noqa: PLC0415 (paid for when used)
+
+    missing = [name for name in ("starlette", "uvicorn", "jinja2", "authlib", "webauthn") if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"The deploy-bot needs {missing[0]}, which is not installed.", hint=f"Run: {_INSTALL}")
+
+
+def _check_loopback(host: str) -> None:
+    if host not in _LOOPBACK:
+        raise UsageError(
+            "--dev lets anybody be anybody, so it listens on this machine alone.",
+            expected=f"one of {', '.join(_LOOPBACK)}",
+            actual=host,
+            hint="Leave --host out, or set the bot up for real: docs/bot.md.",
+        )
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="gate-bot-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _try_out(folder: Path, host: str, port: int) -> None:
+    from gate.bot.building import build  # noqa: PLC0415 (paid for when used)
+    from gate.bot.dev import write_trial  # noqa: PLC0415
+    from gate.bot.server import serve  # noqa: PLC0415
+    from gate.bot.settings import load_settings  # noqa: PLC0415
+
+    origin = f"http://localhost:{port}"  # passkeys work at names, not at addresses
+    trial = write_trial(folder, origin)
+    click.echo(f"The page:    {origin}/")
+    click.echo(f"The policy:  {trial.policy}")
+    click.echo("Ask for an approval from another terminal:")
+    click.echo(f"  GATE_BOT_TOKEN={trial.token} gate request --deploy-bot {origin} \\")
+    click.echo("    --repository acme/shop --sha $(git rev-parse HEAD) --environment production --run-id 1")
+    settings = load_settings(trial.config)
+    serve(build(settings, pin=ask_pin, dev=True), settings, host=host, port=port)
