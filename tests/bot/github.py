@@ -91,6 +91,7 @@ def serving(github: GitHub | None = None) -> Iterator[GitHub]:
 def _handler(github: GitHub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def _serve(self) -> None:
             parts = urlsplit(self.path)

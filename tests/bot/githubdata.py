@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timezone
+from itertools import count
 from typing import Any, NamedTuple
 
 from tests.bot.description import example
@@ -56,6 +57,7 @@ class Shop:
         self.permissions: dict[str, str] = {}
         self.suspended = False
         self.now = datetime.now(timezone.utc)
+        self.numbers = count(1)
         self.issued: dict[str, tuple[datetime, dict[str, str]]] = {}
 
     def add_commit(self, message: str = "Fix all the bugs", login: str = "bob", email: str = "bob@example.com") -> str:

@@ -212,7 +212,7 @@ def _access_token(shop: Shop, request: Request, number: str) -> Reply:
         raise Gone
     if any(shop.permissions.get(name) not in (level, "write") for name, level in asked.items()):
         return Reply(422, {"message": "The permissions requested are not granted", "documentation_url": _DOCS})
-    token = f"ghs_{len(shop.issued):036d}"
+    token = f"ghs_{next(shop.numbers):036d}"
     shop.issued[token] = (shop.now + timedelta(hours=1), asked)
     expires_at = shop.issued[token][0].strftime("%Y-%m-%dT%H:%M:%SZ")
     return Reply(
