@@ -4,6 +4,7 @@ import hashlib
 import re
 import smtplib
 import ssl
+from contextlib import closing, suppress
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate
@@ -104,10 +105,13 @@ def _text(notice: Notice) -> str:
 
 def _send(server: Server, password: str, sender: str, recipients: list[str], letter: EmailMessage) -> None:
     try:
-        with _connected(server, sender.rpartition("@")[2]) as link:
+        link = _connected(server, sender.rpartition("@")[2])
+        with closing(link):
             if server.user:
                 link.login(server.user, password)
             refused = link.send_message(letter, sender, recipients)
+            with suppress(smtplib.SMTPException, OSError):  # the message is taken, whatever comes now
+                link.quit()
     except smtplib.SMTPRecipientsRefused as error:
         refused = error.recipients
     except smtplib.SMTPAuthenticationError as error:

@@ -1,0 +1,256 @@
+"""GitHub's deliveries: its own examples (npm @octokit/webhooks-examples), signed with a secret of the test's."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from copy import deepcopy
+from functools import lru_cache
+from typing import Any
+
+import pytest
+
+from gate.bot.errors import BotError, NotProved
+from gate.bot.notices import Undelivered
+from gate.bot.webhook import ProtectionRequest, receive, respond
+from gate.forge.githubapp import PlainToken
+from gate.forge.rest import Forge
+from tests.bot.description import NODE, check
+from tests.bot.github import Fault, GitHub, serving
+from tests.bot.githubdata import TOKEN, sha
+from tests.bot.githubroutes import problem
+from tests.bot.news import HOSTILE
+from tests.parts import need
+
+SECRET = "It's a Secret to Everybody"
+EVENT = "deployment_protection_rule"
+DELIVERY = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+RUN = 30433642
+
+
+@lru_cache
+def examples() -> dict[str, list[dict[str, Any]]]:
+    """GitHub's examples, by event."""
+    file = NODE / "@octokit/webhooks-examples/api.github.com/index.json"
+    need(file.is_file(), "GitHub's webhook examples (scripts/test installs them in tests/node)")
+    return {entry["name"]: entry["examples"] for entry in json.loads(file.read_bytes())}
+
+
+def asked(**changed: Any) -> dict[str, Any]:
+    """A delivery of the event, of which there is no example: of the parts of others, as the description has it."""
+    made = deepcopy(next(one for one in examples()["deployment"] if "installation" in one))
+    review = deepcopy(examples()["deployment_review"][0])
+    payload = {
+        "action": "requested",
+        "environment": "production",
+        "event": "push",
+        "sha": made["deployment"]["sha"],
+        "ref": "refs/heads/main",
+        "deployment_callback_url": f"{made['repository']['url']}/actions/runs/{RUN}/{EVENT}",
+        "deployment": made["deployment"],
+        "pull_requests": [],
+        "repository": made["repository"],
+        "organization": review["organization"],
+        "installation": made["installation"],
+        "sender": made["sender"],
+    }
+    check(payload, "#/components/schemas/webhook-deployment-protection-rule-requested")
+    return payload | changed
+
+
+def headers(body: bytes, event: str = EVENT, secret: str = SECRET) -> dict[str, str]:
+    return {
+        "x-github-event": event,
+        "x-github-delivery": DELIVERY,
+        "x-hub-signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
+    }
+
+
+def deliver(payload: Any, event: str = EVENT) -> ProtectionRequest | None:
+    body = json.dumps(payload).encode()
+    return receive(body, headers(body, event), SECRET)
+
+
+def test_githubs_own_example_of_a_signature() -> None:
+    """GitHub, "Validating webhook deliveries", "Testing the webhook payload validation"."""
+    signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    assert receive(b"Hello, World!", {"x-hub-signature-256": signature, "x-github-event": "ping"}, SECRET) is None
+
+
+def test_a_job_that_github_holds() -> None:
+    payload = asked()
+    assert deliver(payload) == ProtectionRequest(
+        repository=payload["repository"]["full_name"].lower(),
+        repository_id=str(payload["repository"]["id"]),
+        sha=payload["sha"],
+        environment="production",
+        run_id=str(RUN),
+        actor=payload["sender"]["login"],
+        event="push",
+        delivery=DELIVERY,
+    )
+
+
+def test_without_a_deployment() -> None:
+    found = deliver(asked(deployment=None))
+    assert found
+    assert found.run_id == str(RUN)
+
+
+def test_at_an_enterprise_server() -> None:
+    payload = asked()
+    name = payload["repository"]["full_name"]
+    payload["deployment_callback_url"] = f"https://ghe.example.com/api/v3/repos/{name}/actions/runs/1/{EVENT}"
+    found = deliver(payload)
+    assert found
+    assert found.run_id == "1"
+
+
+def test_every_other_event_is_passed_over() -> None:
+    count = 0
+    for event, payloads in examples().items():
+        for payload in payloads:
+            count += 1
+            assert deliver(payload, event) is None
+    assert count > 200
+
+
+def test_other_actions_are_passed_over() -> None:
+    assert deliver(asked(action="completed")) is None
+    assert deliver([]) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"x-hub-signature-256": ""},
+        {"x-hub-signature-256": "sha256="},
+        {"x-hub-signature-256": "sha256=é"},
+        {"x-hub-signature-256": "sha1=" + "0" * 40},
+        {"x-hub-signature-256": "sha256=" + "0" * 64},
+    ],
+)
+def test_a_wrong_signature(change: dict[str, str]) -> None:
+    body = json.dumps(asked()).encode()
+    with pytest.raises(NotProved) as caught:
+        receive(body, headers(body) | change, SECRET)
+    assert caught.value.status == 401
+    assert SECRET not in f"{caught.value!r} {caught.value.hint}"
+
+
+def test_a_signature_of_something_else() -> None:
+    body = json.dumps(asked()).encode()
+    for other in (body + b" ", b"", json.dumps(asked(environment="staging")).encode()):
+        with pytest.raises(NotProved):
+            receive(other, headers(body), SECRET)
+    with pytest.raises(NotProved):
+        receive(body, headers(body, secret="another"), SECRET)
+
+
+def test_no_signature_of_an_empty_secret() -> None:
+    body = json.dumps(asked()).encode()
+    with pytest.raises(NotProved):
+        receive(body, headers(body, secret=""), "")
+
+
+@pytest.mark.parametrize("event", ["ping", "unheard_of", ""])
+def test_an_unsigned_event_is_refused_whatever_it_is(event: str) -> None:
+    with pytest.raises(NotProved):
+        receive(b"{}", {"x-github-event": event}, SECRET)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sha": "main"},
+        {"sha": "a" * 40},
+        {"sha": None},
+        {"environment": "../production"},
+        {"environment": None},
+        {"event": HOSTILE},
+        {"event": None},
+        {"sender": None},
+        {"sender": {"login": HOSTILE}},
+        {"repository": None},
+        {"repository": {"full_name": "acme/shop", "id": "x"}},
+        {"repository": {"full_name": "shop", "id": 1}},
+        {"deployment_callback_url": "https://evil.example.com/repos/acme/other/actions/runs/1/" + EVENT},
+        {"deployment_callback_url": "https://[/repos"},
+        {"deployment_callback_url": None},
+    ],
+)
+def test_a_signed_payload_that_is_not_as_documented(change: dict[str, Any]) -> None:
+    with pytest.raises(BotError) as caught:
+        deliver(asked() | change)
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("body", [b"", b"payload=%7B%7D", b"[" * 100_000, b"\xff"])
+def test_a_signed_body_that_is_no_json(body: bytes) -> None:
+    with pytest.raises(BotError, match="not a deployment_protection_rule"):
+        receive(body, headers(body), SECRET)
+
+
+def test_a_delivery_without_an_id() -> None:
+    body = json.dumps(asked()).encode()
+    with pytest.raises(BotError):
+        receive(body, headers(body) | {"x-github-delivery": ""}, SECRET)
+
+
+@pytest.fixture
+def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving() as served:
+        served.shop.waiting = {RUN: ["staging", "production"]}
+        yield served
+
+
+HELD = ProtectionRequest("acme/shop", "1", sha(3), "production", str(RUN), "bob", "push", DELIVERY)
+
+
+def answer(github: GitHub, *, approved: bool = True, comment: str = "By alice@example.com") -> None:
+    forge = Forge(github.url, PlainToken(lambda: TOKEN), timeouts=(2.0, 2.0), patience=0.0)
+    respond(forge, HELD, approved=approved, comment=comment)
+
+
+@pytest.mark.parametrize(("approved", "state"), [(True, "approved"), (False, "rejected")])
+def test_the_answer(github: GitHub, approved: bool, state: str) -> None:
+    answer(github, approved=approved)
+    (review,) = github.shop.reviews
+    assert review == {
+        "run_id": RUN,
+        "environment_name": "production",
+        "state": state,
+        "comment": "By alice@example.com",
+    }
+    assert github.shop.waiting[RUN] == ["staging"]
+
+
+def test_answered_twice(github: GitHub) -> None:
+    answer(github)
+    answer(github)
+    assert len(github.shop.reviews) == 1
+
+
+def test_an_answer_that_got_lost(github: GitHub) -> None:
+    github.faults = [Fault("POST", EVENT, lost=True)]
+    with pytest.raises(Undelivered) as caught:
+        answer(github)
+    assert not caught.value.final
+    answer(github)
+    assert len(github.shop.reviews) == 1
+
+
+@pytest.mark.parametrize(("status", "final"), [(403, True), (404, True), (422, True), (500, False), (401, False)])
+def test_an_answer_that_is_refused(github: GitHub, status: int, final: bool) -> None:
+    github.faults = [Fault("POST", EVENT, problem(status, "No"))]
+    with pytest.raises(Undelivered) as caught:
+        answer(github)
+    assert caught.value.final is final
+    assert TOKEN not in f"{caught.value!r} {caught.value.hint}"
+
+
+def test_a_comment_of_others_links_nowhere(github: GitHub) -> None:
+    answer(github, approved=False, comment=HOSTILE)
+    assert "://" not in github.shop.reviews[0]["comment"]
