@@ -83,6 +83,28 @@ def test_a_login_can_t_be_told_from_an_approver_without_one() -> None:
     assert PEOPLE.is_same(BOB, login("mallory")) is None
 
 
+@pytest.mark.parametrize(
+    ("who", "owner"),
+    [
+        (email("Alice@Home.example"), ALICE),
+        (login("ALICE"), ALICE),
+        (login("alice") + email("4711+alice@users.noreply.github.com"), ALICE),
+        (login("renamed") + email("4711+renamed@users.noreply.github.com"), ALICE),
+        (login("alice") + email("99+alice@users.noreply.github.com"), None),  # the login is somebody else's now
+        (login("dave") + email("99+dave@users.noreply.github.com"), "dave"),
+        (login("alice") + email("dave@example.com"), None),
+        (login("alice") + login("stranger"), ALICE),
+        (email(BOB), BOB),
+        (login("mallory"), None),
+        (email("x@evil.example"), None),
+        (login("web-flow"), None),
+        ((), None),
+    ],
+)
+def test_whose_account_that_is(who: tuple[Identity, ...], owner: str | None) -> None:
+    assert PEOPLE.owner(who) == owner
+
+
 def test_whether_an_approver_s_login_is_known() -> None:
     assert PEOPLE.has_login(ALICE)
     assert PEOPLE.has_login("carol")

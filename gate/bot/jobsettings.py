@@ -55,8 +55,6 @@ def read_jobs(node: Node, _base: Path | None = None) -> JobSettings:
     oidc: list[tuple[CiIssuer, Node]] = fields.optional("oidc", list_of(_issuer), [])
     tokens: list[tuple[ApiToken, Node]] = fields.optional("tokens", list_of(_token), [])
     fields.done()
-    if not oidc and not tokens:
-        raise bad(node, "jobs must list at least one issuer under oidc, or one token under tokens.")
     _check_distinct([(issuer.url, at) for issuer, at in oidc], "the issuer")
     _check_distinct([(token.name, at) for token, at in tokens], "the token's name")
     _check_distinct([(token.sha256.hex(), at) for token, at in tokens], "the token's sha256")

@@ -57,18 +57,22 @@ class Client(NamedTuple):
             Unavailable: the provider does not answer as it must, or refuses this client.
         """
         code = _code(self.settings.name, flow, query)
-        session, whose = self._session(), self.settings.name
+        whose = self.settings.name
+
+        def exchange() -> dict[str, Any]:
+            with self._session() as session:
+                return dict(
+                    session.fetch_token(
+                        endpoint,
+                        grant_type="authorization_code",
+                        code=code,
+                        code_verifier=flow["code_verifier"],
+                        redirect_uri=redirect_uri,
+                    )
+                )
+
         try:
-            token = within(
-                2 * SECONDS,
-                lambda: session.fetch_token(
-                    endpoint,
-                    grant_type="authorization_code",
-                    code=code,
-                    code_verifier=flow["code_verifier"],
-                    redirect_uri=redirect_uri,
-                ),
-            )
+            return within(2 * SECONDS, exchange)
         except OAuthError as error:
             raise _refused(whose, error) from None
         except http.TooLarge:
@@ -79,7 +83,6 @@ class Client(NamedTuple):
             raise unavailable(whose, "can't be reached") from None
         except (OSError, ValueError, TypeError, RecursionError):
             raise unavailable(whose, "does not answer as it must") from None
-        return dict(token)
 
     def _session(self) -> "_Session":
         return _Session(

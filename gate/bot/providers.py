@@ -144,7 +144,7 @@ class GitHubProvider:
         self._settings = settings
         self._client = Client(settings, "client_secret_post", scope="")
         self._is_github_com = settings.url == "https://github.com"
-        self._api = "https://api.github.com" if self._is_github_com else f"{settings.url}/api/v3"
+        self._api = _api(settings.url)
 
     def start(self, redirect_uri: str) -> Started:
         """See `Provider`."""
@@ -170,6 +170,12 @@ class GitHubProvider:
         if self._is_github_com:
             identities.append(Identity("email", f"{number}+{login}{_NOREPLY}"))
         return SignedIn(tuple(identities), _shown(user.get("name"), login), self.name)
+
+
+def _api(url: str) -> str:
+    """Where the REST API of the GitHub at `url` is; those in the cloud, ghe.com's too, have a host for it."""
+    host = url.removeprefix("https://")
+    return f"https://api.{host}" if host == "github.com" or host.endswith(".ghe.com") else f"{url}/api/v3"
 
 
 def _shown(name: object, otherwise: str) -> str:

@@ -12,10 +12,13 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gate.bot.discovery import Issuer
 from gate.bot.errors import NotProved, Unavailable
 from tests.bot.provider import Key, Provider, Reply, new_key, serving
+from tests.parts import free_port
 
 AUDIENCE = "https://gate.example.com"
 METADATA = "/.well-known/openid-configuration"
@@ -167,6 +170,29 @@ def test_a_key_that_may_not_verify(provider: Provider, change: dict[str, Any]) -
         verify(provider, provider.ci_token())
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"n": 7}, {"n": ""}, {"n": None}, {"n": ["AQAB"]}, {"n": "AQAB"}, {"e": "AA"}, {"e": "AQ"}, {"e": "A" * 9000},
+     {"n": "\u00e4"}, {"oth": []}, {"p": "AQAB"}],
+)  # fmt: skip
+def test_a_key_that_is_none(provider: Provider, change: dict[str, Any]) -> None:
+    jwk = {name: value for name, value in {**provider.keys[0].jwk, **change}.items() if value is not None}
+    provider.faults["/jwks"] = lambda request: Reply(200, {"keys": [jwk]})
+    if change not in ({"oth": []}, {"p": "AQAB"}):
+        refusal(provider, provider.ci_token())
+    else:
+        assert verify(provider, provider.ci_token())
+
+
+@pytest.mark.parametrize(
+    "change", [{"x": "AQAB"}, {"x": None}, {"y": 7}, {"y": "A" * 43}, {"crv": "P-384"}, {"crv": []}]
+)
+def test_a_point_that_is_none(provider: Provider, change: dict[str, Any]) -> None:
+    jwk = {name: value for name, value in {**provider.rotate(alg="ES256").jwk, **change}.items() if value is not None}
+    provider.faults["/jwks"] = lambda request: Reply(200, {"keys": [jwk, new_key().jwk]})
+    refusal(provider, provider.ci_token())
+
+
 def test_two_keys_under_one_kid(provider: Provider) -> None:
     provider.keys.append(Key(provider.keys[0].kid, *new_key()[1:]))
     assert "not signed by a key" in refusal(provider, provider.ci_token()).message
@@ -280,6 +306,14 @@ def test_what_is_no_token(provider: Provider, token: str) -> None:
     assert provider.requests == []
 
 
+@settings(deadline=None)
+@given(st.text(max_size=60) | st.builds("{}.{}.{}".format, *[st.binary(max_size=40).map(encoded)] * 3))
+def test_whatever_comes_is_refused(token: str) -> None:
+    with pytest.raises(NotProved) as caught:
+        Issuer("http://127.0.0.1:1").verify(token, audience=AUDIENCE)
+    assert caught.value.message.isprintable()
+
+
 def test_a_token_that_is_too_long(provider: Provider) -> None:
     assert "too long" in refusal(provider, provider.ci_token(padding="x" * 20_000)).message
     assert provider.requests == []
@@ -331,6 +365,18 @@ def test_an_endpoint_may_have_a_query(provider: Provider) -> None:
     assert verify(provider, provider.ci_token())
 
 
+def test_https_does_not_lead_to_http() -> None:
+    issuer = Issuer("https://sso.example.com")
+    with pytest.raises(Unavailable, match="names an endpoint"):
+        issuer._endpoint({"jwks_uri": "http://127.0.0.1/keys"}, "jwks_uri")
+
+
+def test_nobody_waits_for_ever_while_another_looks(provider: Provider) -> None:
+    issuer = Issuer(provider.url, patience=0.05)
+    with issuer._lock, pytest.raises(Unavailable, match="too long"):
+        issuer.metadata()
+
+
 def test_an_issuer_without_keys(provider: Provider) -> None:
     provider.change_metadata = lambda metadata: metadata.pop("jwks_uri")
     with pytest.raises(Unavailable, match="names no keys"):
@@ -380,8 +426,6 @@ def test_a_netrc_is_not_read(provider: Provider, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_issuer_that_is_not_there() -> None:
-    from tests.parts import free_port
-
     with pytest.raises(Unavailable, match="can't be reached"):
         Issuer(f"http://127.0.0.1:{free_port()}").metadata()
 

@@ -20,6 +20,7 @@ from gate.models import Identity
 from gate.people import People, Person
 from gate.strictyaml import parse
 from tests.bot.provider import CLIENT_ID, CLIENT_SECRET, Provider, Reply, Request, serving
+from tests.parts import free_port
 
 REDIRECT = "https://gate.example.com/sign-in/sso/done"
 ALICE = SignedIn((Identity("email", "alice@example.com"),), "Alice", "SSO")
@@ -326,6 +327,27 @@ def test_a_token_endpoint_that_is_silent(provider: Provider, monkeypatch: pytest
         done.set()
 
 
+def test_a_provider_that_is_gone(provider: Provider) -> None:
+    gone = f"http://127.0.0.1:{free_port()}/token"
+    provider.change_metadata = lambda metadata: metadata.update(token_endpoint=gone)
+    with pytest.raises(Unavailable, match="can't be reached"):
+        sign_in(settings(provider))
+
+
+def test_a_netrc_is_not_read(provider: Provider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login alice password hunter2\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    provider.userinfo, provider.user = provider.user, {"sub": "248289"}
+    provider.auth_methods = ["client_secret_post"]
+    flow = open_provider(settings(provider)).start(REDIRECT)
+    with requests.Session() as browser:
+        browser.trust_env = False
+        location = browser.get(flow.url, allow_redirects=False, timeout=5).headers["Location"]
+    query = dict(parse_qsl(urlsplit(location).query))
+    assert open_provider(settings(provider)).finish(REDIRECT, flow.flow, query) == ALICE
+    assert not any("Basic" in request.headers.get("authorization", "") for request in provider.requests)
+
+
 def test_a_provider_without_endpoints(provider: Provider) -> None:
     provider.change_metadata = lambda metadata: metadata.pop("token_endpoint")
     with pytest.raises(Unavailable, match="no endpoints"):
@@ -363,9 +385,14 @@ def test_where_github_s_api_is(provider: Provider, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(providers, "get_object", get_object)
     monkeypatch.setattr(oauth.Client, "finish", lambda *_: {"access_token": "x"})
-    for url in ("https://github.com", "https://ghe.example.com"):
+    for url in ("https://github.com", "https://octo.ghe.com", "https://ghe.example.com", "https://github.com.example"):
         open_provider(settings(provider, "github", url=url)).finish(REDIRECT, {}, {})
-    assert asked == ["https://api.github.com/user", "https://ghe.example.com/api/v3/user"]
+    assert asked == [
+        "https://api.github.com/user",
+        "https://api.octo.ghe.com/user",
+        "https://ghe.example.com/api/v3/user",
+        "https://github.com.example/api/v3/user",
+    ]
 
 
 @pytest.mark.parametrize(
