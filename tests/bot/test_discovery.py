@@ -3,6 +3,7 @@
 import base64
 import hmac
 import json
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -80,6 +81,32 @@ def test_joserfc_accepts_what_we_accept(provider: Provider, alg: str) -> None:
     keys = KeySet.import_key_set({"keys": [key.jwk for key in provider.keys]})
     theirs = joserfc_jwt.decode(token, keys, algorithms=["RS256", "PS256", "ES256"])
     assert theirs.claims == verify(provider, token)
+
+
+@pytest.mark.parametrize("alg", ["RS256", "ES256"])
+def test_whatever_we_accept_joserfc_accepts_too(provider: Provider, alg: str) -> None:
+    """Tokens with one character changed, left out or put in: most are nonsense, and both must say so."""
+    joserfc_jwt = pytest.importorskip("joserfc.jwt")
+    from joserfc.errors import JoseError
+    from joserfc.jwk import KeySet
+
+    provider.rotate(keep_old=True, alg=alg)
+    token, issuer, dice = provider.ci_token(), Issuer(provider.url), random.Random(20261125)
+    keys = KeySet.import_key_set({"keys": [key.jwk for key in provider.keys]})
+    accepted = 0
+    for _ in range(400):
+        place, letter = dice.randrange(len(token)), dice.choice("abcXYZ019-_.=+/ ")
+        mutant = token[:place] + dice.choice(["", letter, letter + token[place]]) + token[place + 1 :]
+        try:
+            claims = issuer.verify(mutant, audience=AUDIENCE)
+        except NotProved:
+            continue
+        accepted += 1
+        try:
+            assert joserfc_jwt.decode(mutant, keys, algorithms=["RS256", "PS256", "ES256"]).claims == claims
+        except (JoseError, ValueError) as error:
+            pytest.fail(f"joserfc refuses it: {error!r}")
+    assert accepted < 40  # a letter put for itself
 
 
 def test_metadata_and_keys_are_fetched_once(provider: Provider) -> None:
