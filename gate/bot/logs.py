@@ -5,6 +5,9 @@ import json
 import logging
 import time
 from contextvars import ContextVar
+from pathlib import Path
+from traceback import extract_tb
+from types import TracebackType
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 _FIELDS = ("method", "route", "status", "ms", "channel", "error", "reason", "issuer", "state", "port")
@@ -14,7 +17,8 @@ class JsonFormatter(logging.Formatter):
     """One JSON object: time, level, message, request_id, and those known fields that the call gave as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """See `logging.Formatter.format`. A traceback would show values: only the exception's class is told."""
+        """See `logging.Formatter.format`. A traceback's message would show values: told are the exception's class
+        and where it came from."""
         told = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
             "level": record.levelname.lower(),
@@ -25,7 +29,13 @@ class JsonFormatter(logging.Formatter):
         told |= {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
         if record.exc_info and record.exc_info[0]:
             told["exception"] = record.exc_info[0].__name__
+            told["where"] = _where(record.exc_info[2])
         return json.dumps({name: value for name, value in told.items() if value != ""})
+
+
+def _where(trace: TracebackType | None) -> str:
+    """The lines of code that an exception came through, the innermost last."""
+    return " ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(trace)[-4:])
 
 
 def configure() -> None:

@@ -89,6 +89,8 @@ class SignInPages:
             raise NotProved(
                 "This sign-in was not begun in this browser, or too long ago.", hint="Begin again from the link."
             )
+        if len(call.request.query_params.multi_items()) != len(call.query):
+            raise NotProved("The provider's answer says one thing twice.", hint="Begin again from the link.")
         try:
             signed_in = self._provider(call).finish(self._redirect_uri(call), flow["flow"], dict(call.query))
         except NotProved as error:

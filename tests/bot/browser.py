@@ -1,0 +1,145 @@
+"""Chromium with a virtual authenticator (WebDriver, "Virtual Authenticators"), on pages of 127.0.0.1."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from selenium.webdriver import Chrome
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.virtual_authenticator import VirtualAuthenticatorOptions
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+PHONE, DESK = (360, 780), (1440, 900)
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    "--no-proxy-server", "--force-device-scale-factor=1",
+)  # fmt: skip
+
+
+def browser_path() -> str | None:
+    """The browser of this machine, None where there is none."""
+    return next((path for name in _BROWSERS if (path := shutil.which(name))), None)
+
+
+def driver_path() -> str | None:
+    """Its driver."""
+    return shutil.which("chromedriver")
+
+
+class Browser:
+    """One browser with a profile of its own, and a passkey store that says yes to whoever asks."""
+
+    def __init__(self, driver: Chrome) -> None:
+        self.driver = driver
+        options = VirtualAuthenticatorOptions()
+        options.protocol = VirtualAuthenticatorOptions.Protocol.CTAP2
+        options.transport = VirtualAuthenticatorOptions.Transport.INTERNAL
+        options.has_resident_key = True
+        options.has_user_verification = True
+        options.is_user_verified = True
+        driver.add_virtual_authenticator(options)
+
+    def open(self, url: str) -> None:
+        """Go to `url`."""
+        self.driver.get(url)
+
+    @property
+    def text(self) -> str:
+        """What the page says."""
+        return self.driver.find_element(By.TAG_NAME, "main").text
+
+    @property
+    def heading(self) -> str:
+        """The page's heading."""
+        return self.driver.find_element(By.TAG_NAME, "h1").text
+
+    def button(self, words: str) -> WebElement:
+        """The button or link that says so."""
+        path = f"//button[contains(normalize-space(.), '{words}')] | //a[contains(normalize-space(.), '{words}')]"
+        return self.driver.find_element(By.XPATH, path)
+
+    def has(self, words: str) -> bool:
+        """Is there such a button or link?"""
+        path = f"//button[contains(normalize-space(.), '{words}')] | //a[contains(normalize-space(.), '{words}')]"
+        return bool(self.driver.find_elements(By.XPATH, path))
+
+    def press(self, words: str) -> None:
+        """Press it, and wait for the page that follows."""
+        before = self.driver.find_element(By.TAG_NAME, "html")
+        self.button(words).click()
+        self.wait(lambda: _is_stale(before))
+        self.wait(lambda: self.driver.execute_script("return document.readyState") == "complete")
+
+    def push(self, words: str) -> None:
+        """Press it, and wait for nothing."""
+        self.button(words).click()
+
+    def fill(self, name: str, text: str) -> None:
+        """Type into a field, by its id."""
+        element = self.driver.find_element(By.ID, name)
+        element.clear()
+        element.send_keys(text)
+
+    def wait(self, condition: Any, seconds: float = 15) -> None:
+        """Wait until `condition()` holds."""
+        WebDriverWait(self.driver, seconds, poll_frequency=0.05).until(lambda _: condition())
+
+    def resize(self, size: tuple[int, int], *, dark: bool = False) -> None:
+        """Be so wide and high, exactly, in light or dark."""
+        width, height = size
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+
+    def script(self, *, enabled: bool) -> None:
+        """Run scripts of pages, or don't."""
+        self.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not enabled})
+
+    def is_too_wide(self) -> bool:
+        """Does the page have to be moved sideways?"""
+        return bool(
+            self.driver.execute_script(
+                "return document.documentElement.scrollWidth > document.documentElement.clientWidth"
+            )
+        )
+
+    def picture(self, path: Path) -> None:
+        """The whole page, as a PNG."""
+        import base64
+
+        size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        answer = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+
+def _is_stale(element: WebElement) -> bool:
+    from selenium.common.exceptions import WebDriverException
+
+    try:
+        element.is_enabled()
+    except WebDriverException:
+        return True
+    return False
+
+
+@contextmanager
+def running_browser(folder: Path) -> Iterator[Browser]:
+    """A browser whose profile lies in `folder`, until the block ends."""
+    options = Options()
+    options.binary_location = browser_path() or ""
+    for flag in (*_FLAGS, f"--user-data-dir={folder}"):
+        options.add_argument(flag)
+    driver = Chrome(options=options, service=Service(driver_path()))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()
