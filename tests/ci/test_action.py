@@ -19,8 +19,9 @@ from tests.parts import need
 from tests.world import BOB, World, commit, git
 
 ACT = shutil.which("act", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-OUTPUTS = ["approvers", "decision", "jti", "reason", "record"]
+OUTPUTS = ["approvers", "decision", "jti", "reason", "record", "request-url"]
 INPUTS = ["approvals", "environment", "policy", "policy-sha256", "sha", "repository", "checkout", "github-token"]
+INPUTS += ["deploy-bot", "wait", "rerun"]
 ATTACKS = {
     "line": "--help ##[set-output name=decision]allow '\"; touch {canary}; $(touch {canary}) `touch {canary}` | touch "
     "{canary} ${{{{ github.token }}}} ${{{{ format('{{0}}', 'x') }}}} \u202eecila\u2066 \x07\x1b[2J",

@@ -64,7 +64,7 @@ def read_outputs(text: str) -> dict[str, str]:
     for line in lines:
         name, _, delimiter = line.partition("<<")
         assert name not in values
-        assert name.isidentifier()
+        assert name.replace("-", "_").isidentifier()
         value = []
         for inner in lines:
             if inner == delimiter:
