@@ -24,7 +24,7 @@ def ask(bot: Bot, target: Target, commands: TextIO | None) -> tuple[Asked, Stand
         BotUnavailable: the bot does not answer as it must.
         UsageError: an option makes no sense, there is nothing to prove with who asks, or the bot refuses.
     """
-    patience, url = bot.patience, bot.url.rstrip("/")
+    patience, url = bot.seconds(), bot.url.rstrip("/")
     check_url(url)  # before there is a token for it
     requester = Requester(url, _credential(url, os.environ, target.run))
     asked = requester.ask(target.deployment, attempt=_attempt(target.run), rerun=bot.rerun)
@@ -49,7 +49,7 @@ def received(bot: Bot, asked: Asked, standing: Standing) -> tuple[str, ...]:
     Raises:
         Denied: it came to none: declined, run out, or not approved yet.
     """
-    if standing.status == "open" and not bot.patience:
+    if standing.status == "open" and not bot.seconds():
         raise Denied(
             "token.missing",
             f"Approval asked for: {asked.url}",

@@ -19,19 +19,18 @@ class Bot(NamedTuple):
     wait: str
     rerun: bool
 
-    @property
-    def patience(self) -> int:
-        """Seconds to wait.
+    def seconds(self) -> int:
+        """How long to wait: 0, where the bot is to run the job again.
 
         Raises:
             UsageError: `wait` is no duration.
         """
-        patience = 0 if self.wait == "0" else seconds(self.wait)
-        if patience is None:
+        wait = 0 if self.wait == "0" else seconds(self.wait)
+        if wait is None:
             raise UsageError(
                 "That is no time to wait.", expected="0, or e.g. 90s, 30m or 1h", actual=printable(self.wait, 40)
             )
-        return 0 if self.rerun else patience
+        return 0 if self.rerun else wait
 
 
 def bot_options(command: F) -> F:

@@ -104,6 +104,7 @@ def _decide(options: _Options, named: Named) -> Decision:
 
 
 def _check(options: _Options, named: Named) -> Decision:
+    options.bot.seconds()  # what is given has to make sense, whether it is needed or not
     target = find_target(named)
     checkout, workspace = target.checkout, target.run.workspace
     loaded = load_policy(

@@ -78,15 +78,14 @@ class Link:
 
         headers = {"Accept": "application/json", "User-Agent": "deploy-gate"}
         try:
-            with (
-                Session() as session,
-                session.request(
+            with Session() as session:
+                session.trust_env = not url.startswith("http://")  # what is for this machine goes through no proxy
+                with session.request(
                     method, url, json=body, headers=headers, auth=authorize,
                     timeout=_TIMEOUTS, allow_redirects=False, stream=True,
-                ) as response,
-            ):  # fmt: skip
-                found = {name.lower(): value for name, value in response.headers.items()}
-                return _Answer(response.status_code, found, self._body(response.iter_content(1)))
+                ) as response:  # fmt: skip
+                    found = {name.lower(): value for name, value in response.headers.items()}
+                    return _Answer(response.status_code, found, self._body(response.iter_content(1)))
         except OSError:  # every error of requests is one
             return _NO_ANSWER
 

@@ -112,6 +112,11 @@ class Handler(BaseHTTPRequestHandler):
                 request = self.bot.ask(body)
                 self.answer(request.as_json(self.bot.poll_after) | {"secret": request.secret} | self.bot.change)
 
+    def do_CONNECT(self) -> None:
+        """A proxy would open a tunnel; this one only notes what for."""
+        if not self._faulty(None):
+            self.refuse(502, "This is no proxy.")
+
     def do_GET(self) -> None:
         """`GET /api/requests/ID`, and the token service of GitHub under `/github-id-token`."""
         if self._faulty(None):

@@ -175,9 +175,7 @@ def test_a_job_that_can_prove_nothing_is_told_what_to_add(ci: str, said: str, wo
 @pytest.mark.parametrize(
     ("attempt", "code", "asked"), [("2", 1, [2]), ("", 1, [1]), ("0", 2, []), ("x", 2, []), ("1" * 20, 2, [])]
 )
-def test_github_says_which_attempt_it_is(
-    attempt: str, code: int, asked: list[int], world: World, bot: FakeBot
-) -> None:
+def test_github_says_which_attempt_it_is(attempt: str, code: int, asked: list[int], world: World, bot: FakeBot) -> None:
     env = RUNS["github"] | CREDENTIAL | {"GITHUB_WORKSPACE": str(world.folder), "GITHUB_RUN_ATTEMPT": attempt}
     assert ask(world, bot, "--from-ci", "--wait", "0", env=env).returncode == code
     assert [request.asked["attempt"] for request in bot.requests.values()] == asked
@@ -327,6 +325,15 @@ def test_on_github_the_link_comes_first_and_the_tokens_are_masked(
     assert (outputs["request-url"], outputs["decision"]) == (link, "allow")
     summary = (tmp_path / "summary").read_text()
     assert summary.index(f'<a href="{link}">') < summary.index("✅ Deployment approved")
+
+
+def test_on_github_with_json_stdout_is_one_object(tree: Tree, shop: Shop, bot: FakeBot, tmp_path: Path) -> None:
+    bot.on_ask = approves(shop.world, ALICE)
+    done = _pre_deploy(tree, shop, _on_github(shop, bot, tmp_path), "--json")
+    assert (done.returncode, json.loads(done.stdout)["reason"]) == (0, "allowed")
+    _assert_nothing_leaks(bot, done.stdout + done.stderr)
+    assert f"::add-mask::{bot.only.approvals[0][1]}" in done.stderr
+    assert "::notice title=Approval needed::" in done.stderr
 
 
 def test_on_github_a_decline_is_an_annotation_and_a_summary(

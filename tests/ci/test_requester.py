@@ -373,6 +373,32 @@ def test_a_netrc_file_is_not_read(
     assert bot.calls[0][3] == f"Bearer {API_TOKEN}"
 
 
+def test_what_is_for_this_machine_alone_goes_through_no_proxy(
+    bot: FakeBot, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fakebot.running_bot() as proxy:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        requester(bot, clock).ask(DEPLOYMENT)
+    assert (len(bot.calls), proxy.calls) == (1, [])
+
+
+def test_another_site_is_reached_through_the_proxy_that_the_environment_names(
+    bot: FakeBot, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", bot.url)
+    monkeypatch.setenv("https_proxy", bot.url)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    asking = Requester("https://gate.example.com", API_TOKEN, clock=clock, sleep=clock.sleep)
+    with pytest.raises(BotUnavailable):
+        asking.ask(DEPLOYMENT)
+    assert {call[:2] for call in bot.calls} == {("CONNECT", "gate.example.com:443")}
+    assert API_TOKEN not in str(bot.calls)
+
+
 # --- GitHub's token service -----------------------------------------------------------------------------------------
 
 
