@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from html import escape
 from typing import Any, TextIO
 
+from gate.deployment import Deployment
 from gate.errors import GateError
 from gate.files import open_now
 from gate.models import Check, Decision
@@ -41,6 +42,30 @@ def announce(decision: Decision, environ: Mapping[str, str], stdout: TextIO) -> 
     _append(environ, "GITHUB_STEP_SUMMARY", _summary(decision))
 
 
+def announce_request(url: str, deployment: Deployment, environ: Mapping[str, str], stdout: TextIO) -> None:
+    """Show people the link to approve `deployment` at, before anybody waits: a notice, an output, the step summary.
+
+    `url` leads to the deploy-bot, and has no character that could end it (gate.requester.answers).
+
+    Raises:
+        GateError: a file that GitHub named can't be written.
+    """
+    what = f"{deployment.repository} at {deployment.sha[:12]} for {deployment.environment}"
+    stdout.write(_unmuted(f"::notice title=Approval needed::{_data(f'{what}: {url}')}\n", environ))
+    stdout.flush()
+    _append(environ, "GITHUB_OUTPUT", _heredocs({"request-url": url}))
+    link = f'<p><a href="{escape(url)}">Look at it, and approve or decline</a></p>'
+    _append(environ, "GITHUB_STEP_SUMMARY", f"<h2>⏳ Approval needed</h2>\n{link}\n<p>{_code(what)}</p>\n\n")
+
+
+def hide(tokens: Iterable[str], environ: Mapping[str, str], stdout: TextIO) -> None:
+    """Have GitHub hide `tokens` from the log; they are of characters that need no escape (gate.requester.answers)."""
+    masks = "".join(f"::add-mask::{token}\n" for token in tokens)
+    if masks:
+        stdout.write(_unmuted(masks, environ))
+        stdout.flush()
+
+
 def _append(environ: Mapping[str, str], variable: str, text: str) -> None:
     if not environ.get(variable):
         return
@@ -62,6 +87,10 @@ def _outputs(decision: Decision) -> str:
         "jti": _joined(decision, "jti"),
         "record": printable(decision.record or "", 2000),
     }
+    return _heredocs(values)
+
+
+def _heredocs(values: Mapping[str, str]) -> str:
     delimiter = secrets.token_hex(16)
     return "".join(f"{name}<<{delimiter}\n{value}\n{delimiter}\n" for name, value in values.items())
 

@@ -16,8 +16,9 @@ class CiRun(NamedTuple):
     """One run of a CI; "" is what it does not tell.
 
     `ci` is the CI's display name, `repository` the path at its forge, `actors` are the logins or e-mail addresses of
-    whoever started the run or started it again, `workspace` is the folder of the checkout. Where the run's sha is not
-    the code under deployment, `sha` is "" and `why_no_sha` the sentence that says so: it must then be given explicitly.
+    whoever started the run or started it again, `workspace` is the folder of the checkout, `attempt` counts the times
+    that the run was started. Where the run's sha is not the code under deployment, `sha` is "" and `why_no_sha` the
+    sentence that says so: it must then be given explicitly.
     """
 
     ci: str
@@ -28,6 +29,7 @@ class CiRun(NamedTuple):
     repository_id: str = ""
     workspace: str = ""
     why_no_sha: str = ""
+    attempt: str = ""
 
 
 _Read = Callable[[str], str]
@@ -91,6 +93,7 @@ def _github(read: _Read) -> CiRun:
         repository_id=read("GITHUB_REPOSITORY_ID"),
         workspace=read("GITHUB_WORKSPACE"),
         why_no_sha="" if event in _DIRECT_EVENTS else about_other_code,
+        attempt=read("GITHUB_RUN_ATTEMPT"),
     )
 
 

@@ -130,3 +130,10 @@ class AuditUnavailable(Undecided):
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__("audit.unavailable", message, hint=hint)
+
+
+class BotUnavailable(Undecided):
+    """The deploy-bot, or whoever proves to it which job asks, can't be reached or does not answer as it must."""
+
+    def __init__(self, message: str, *, hint: str = "", expected: str = "", actual: str = "") -> None:
+        super().__init__("bot.unavailable", message, hint=hint, expected=expected, actual=actual)

@@ -133,7 +133,8 @@ def _decode_all(tokens: Sequence[str]) -> tuple[Approval, ...]:
             "No approval was handed in.",
             expected="an approval token",
             actual="none",
-            hint="Ask an engineer to approve: gate approve. Hand the token in by GATE_APPROVALS or --approval.",
+            hint="Ask an engineer to approve: gate approve. Hand the token in by GATE_APPROVALS or --approval, "
+            "or name the deploy-bot to ask.",
             step="parse",
         )
     try:

@@ -22,6 +22,7 @@ _COMMANDS = {
     "keys": "gate.cli.keys:keys",
     "approve": "gate.cli.approve:approve",
     "inspect": "gate.cli.inspect:inspect",
+    "request": "gate.cli.request:request",
     "verify": "gate.cli.verify:verify",
     "audit": "gate.cli.audit:audit",
     "doctor": "gate.cli.doctor:doctor",

@@ -3,19 +3,20 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import click
 
-from gate.checkout import find, head, remote_repository
-from gate.ci import CiRun, detect
 from gate.cli import json_option, policy_option
+from gate.cli.deploybot import Bot, bot_options
+from gate.cli.target import Named, Target, find_target, target_options
 from gate.deployment import Deployment
 from gate.errors import GateError, UsageError, exit_code
 from gate.gate import Gate
-from gate.models import Decision
+from gate.models import Check, Decision
 from gate.render import decision_lines
 from gate.wiring import load_policy, open_history
 
@@ -24,18 +25,11 @@ _MAX_STDIN = 1 << 20
 
 class _Options(NamedTuple):
     approval: tuple[str, ...]
-    repository: str
-    sha: str
-    environment: str
-    actor: tuple[str, ...]
-    run_id: str
-    repository_id: str
-    request_id: str
     policy: str
     policy_sha256: str | None
     unsafe_policy_from_checkout: bool
-    checkout: Path | None
-    from_ci: bool
+    bot: Bot
+    commands: TextIO | None  # where GitHub listens; None where this is not GitHub
 
 
 @click.command()
@@ -45,13 +39,8 @@ class _Options(NamedTuple):
     metavar="TOKEN",
     help="An approval token, or - for standard input. Better: GATE_APPROVALS, which `ps` does not show.",
 )
-@click.option("--repository", default="", envvar="GATE_REPOSITORY", help="What is to be deployed: owner/name.")
-@click.option("--sha", default="", envvar="GATE_SHA", help="At which commit: the whole id.")
-@click.option("--environment", default="", envvar="GATE_ENVIRONMENT", help="Where to, e.g. production.")
-@click.option(
-    "--actor", multiple=True, help="Who triggered the run: a login or an e-mail address. Repeat for a re-run."
-)
-@click.option("--run-id", default="", help="Which CI run asks.")
+@bot_options
+@target_options
 @click.option("--repository-id", default="", help="The forge's immutable id of the repository.")
 @click.option("--request-id", default="", help="The deploy-bot request that the approval answers.")
 @policy_option
@@ -66,9 +55,19 @@ class _Options(NamedTuple):
     type=click.Path(path_type=Path),
     help="The checkout to be deployed.  [default: the one around the current folder]",
 )
-@click.option("--from-ci", is_flag=True, help="Take what is not given from the CI's own variables.")
 @json_option
-def verify(*, as_json: bool, **options: object) -> None:
+def verify(
+    approval: tuple[str, ...],
+    deploy_bot: str,
+    wait: str,
+    policy: str,
+    policy_sha256: str | None,
+    *,
+    rerun: bool,
+    unsafe_policy_from_checkout: bool,
+    as_json: bool,
+    **named: Any,
+) -> None:
     """Decide whether one deployment may run. Exit code 0: allowed; anything else blocks.
 
     1: denied. 2: usage or configuration. 3: could not decide.
@@ -77,54 +76,71 @@ def verify(*, as_json: bool, **options: object) -> None:
     Example:
       gate verify --repository acme/shop --sha "$(git rev-parse HEAD)" --environment production
     """
-    decision = _decide(_Options(**options))  # type: ignore[arg-type]
+    on_github = named["from_ci"] and os.environ.get("GITHUB_ACTIONS") == "true"
+    commands = (sys.stderr if as_json else sys.stdout) if on_github else None
+    bot = Bot(deploy_bot, wait, rerun)
+    options = _Options(approval, policy, policy_sha256, unsafe_policy_from_checkout, bot, commands)
+    decision = _decide(options, Named(**named))
     if as_json:
         click.echo(json.dumps(decision.as_json()))
     else:
         for line in decision_lines(decision, lambda text, colour: click.style(text, fg=colour)):
             click.echo(line)
-    if options["from_ci"] and os.environ.get("GITHUB_ACTIONS") == "true":
+    if commands:
         from gate.actions import announce  # noqa: PLC0415 (paid for when used)
 
-        announce(decision, os.environ, sys.stderr if as_json else sys.stdout)
+        announce(decision, os.environ, commands)
     sys.exit(exit_code(decision.reason))
 
 
-def _decide(options: _Options) -> Decision:
+def _decide(options: _Options, named: Named) -> Decision:
     """Whatever goes wrong on the way to the gate is an answer too, and blocks."""
     try:
-        return _check(options)
+        return _check(options, named)
     except GateError as error:
         return Decision.of_error(error)
     except Exception as error:  # noqa: BLE001 (a bug blocks, and says that it is one)
         return Decision.of_error(GateError(f"The gate met a bug of its own ({type(error).__name__}), so it blocks."))
 
 
-def _check(options: _Options) -> Decision:
-    if not options.environment:
-        raise UsageError("Which environment?", hint="Add --environment, or set GATE_ENVIRONMENT.")
-    run = (detect(os.environ) if options.from_ci else None) or CiRun(ci="")
-    checkout = _checkout(options, run)
-    deployment = Deployment(
-        repository=options.repository or run.repository or _found(remote_repository, checkout, options, "repository"),
-        sha=options.sha or _sha(run, checkout, options),
-        environment=options.environment,
-        actors=tuple(dict.fromkeys((*options.actor, *run.actors))),
-        run_id=options.run_id or run.run_id,
-        repository_id=options.repository_id or run.repository_id,
-        request_id=options.request_id,
-    )
+def _check(options: _Options, named: Named) -> Decision:
+    options.bot.seconds()  # what is given has to make sense, whether it is needed or not
+    target = find_target(named)
+    checkout, workspace = target.checkout, target.run.workspace
     loaded = load_policy(
         options.policy,
         pin=_pin(options),
-        untrusted=[folder for folder in (checkout, run.workspace and Path(run.workspace)) if folder],
+        untrusted=[folder for folder in (checkout, workspace and Path(workspace)) if folder],
         unsafe_from_checkout=options.unsafe_policy_from_checkout,
     )
     history = open_history(
         checkout, api_url=os.environ.get("GITHUB_API_URL", ""), token=os.environ.get("GITHUB_TOKEN", "")
     )
     gate = Gate(loaded.policy, loaded.replay_store(), loaded.audit_log(), history=history, checkout=checkout)
-    return gate.check(_tokens(options.approval), deployment)
+    tokens, deployment = _tokens(options.approval), target.deployment
+    if options.bot.url:
+        try:
+            more, deployment = _asked(options, target)
+        except GateError as error:
+            return _unasked(error, deployment)
+        tokens += more
+    return gate.check(tokens, deployment)
+
+
+def _asked(options: _Options, target: Target) -> tuple[list[str], Deployment]:
+    """The tokens that the deploy-bot hands out, and the deployment with the request that they answer."""
+    from gate.cli.asking import ask, received  # noqa: PLC0415 (paid for when used)
+
+    if target.deployment.request_id:
+        raise UsageError("With --deploy-bot, the request is what the deploy-bot says.", hint="Drop --request-id.")
+    asked, standing = ask(options.bot, target, options.commands)
+    return list(received(options.bot, asked, standing)), replace(target.deployment, request_id=asked.id)
+
+
+def _unasked(error: GateError, deployment: Deployment) -> Decision:
+    """The answer where there was no approval to check."""
+    check = Check("request", "fail", error.expected, error.actual or error.message)
+    return Decision(error.reason, error.message, error.hint, deployment.as_json(), checks=(check,))
 
 
 def _pin(options: _Options) -> str:
@@ -135,36 +151,6 @@ def _pin(options: _Options) -> str:
             "The policy's SHA-256 is empty.", hint="Is the variable that it comes from set? For no pin write none."
         )
     return "" if pin in (None, "none") else pin
-
-
-def _checkout(options: _Options, run: CiRun) -> Path | None:
-    """The checkout that was named, or the one around the CI's workspace or the current folder, if any."""
-    if options.checkout:
-        found = find(options.checkout) if options.checkout.is_dir() else None
-        if not found:
-            raise UsageError(f"{options.checkout}: is no checkout.", hint="Name the folder that git cloned into.")
-        return found
-    workspace = Path(run.workspace or Path.cwd())
-    found = find(workspace)
-    if not found and run.workspace and [*workspace.glob("*/.git"), *workspace.glob("*/*/.git")]:
-        raise UsageError(
-            "The CI's workspace holds a checkout, but is none.", hint="Say which folder it is: --checkout."
-        )
-    return found
-
-
-def _sha(run: CiRun, checkout: Path | None, options: _Options) -> str:
-    if run.why_no_sha:
-        raise UsageError(run.why_no_sha, hint="Say which commit is to be deployed: --sha, GATE_SHA or the input sha.")
-    return run.sha or _found(head, checkout, options, "sha")
-
-
-def _found(look: Callable[[Path], str | None], checkout: Path | None, options: _Options, what: str) -> str:
-    """What `look` finds in the checkout; a CI may leave it to that, a caller of plain `gate verify` must say it."""
-    value = look(checkout) if options.from_ci and checkout else None
-    if not value:
-        raise UsageError(f"Which {what} is to be deployed?", hint=f"Add --{what}, or set GATE_{what.upper()}.")
-    return value
 
 
 def _tokens(given: Sequence[str]) -> list[str]:

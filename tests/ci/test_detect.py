@@ -16,7 +16,10 @@ from tests.ci.runs import RUNS, SHA
 @pytest.mark.parametrize(
     ("ci", "expected"),
     [
-        ("github", CiRun("GitHub Actions", "acme/shop", SHA, ("alice", "bob"), "7001", "4711", "/w/shop")),
+        (
+            "github",
+            CiRun("GitHub Actions", "acme/shop", SHA, ("alice", "bob"), "7001", "4711", "/w/shop", attempt="2"),
+        ),
         ("gitlab", CiRun("GitLab CI", "acme/web/shop", SHA, ("alice", "alice@example.com"), "8001", "4712", "/w/shop")),
         ("jenkins", CiRun("Jenkins", "acme/shop", SHA, ("alice",), "jenkins-shop-42", "", "/w/shop")),
         (

@@ -15,14 +15,15 @@ from tests.ci.conftest import ROOT
 from tests.ci.test_actions import ALLOW, told
 from tests.parts import need
 
-WORKFLOWS = [*sorted((ROOT / ".github" / "workflows").glob("*.yml")), ROOT / "docs" / "examples" / "deploy.yml"]
+EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.yml"))
+WORKFLOWS = [*sorted((ROOT / ".github" / "workflows").glob("*.yml")), *EXAMPLES]
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())
 
 
 def test_zizmor_finds_nothing() -> None:
     zizmor = shutil.which("zizmor", path=str(Path(sys.executable).parent)) or shutil.which("zizmor")
     need(zizmor is not None, "zizmor (pip install zizmor)")
-    audited = ["action.yml", ".github", "docs/examples/deploy.yml"]
+    audited = ["action.yml", ".github", *map(str, EXAMPLES)]
     done = subprocess.run(
         [str(zizmor), "--offline", "--pedantic", *audited], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -52,17 +53,13 @@ def test_each_input_and_output_is_explained_in_one_sentence() -> None:
     for name, value in (ACTION["inputs"] | ACTION["outputs"]).items():
         assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", name)
         assert re.fullmatch(r"[A-Z][^\n]*[^.]\.", value["description"]), name
-    assert [name for name, value in ACTION["inputs"].items() if value.get("required")] == [
-        "approvals",
-        "environment",
-        "policy",
-    ]
+    assert [name for name, value in ACTION["inputs"].items() if value.get("required")] == ["environment", "policy"]
 
 
 def test_the_outputs_are_those_that_the_gate_writes(tmp_path: Path) -> None:
     written, _, _ = told(ALLOW, tmp_path)
     assert {name: value["value"] for name, value in ACTION["outputs"].items()} == {
-        name: f"${{{{ steps.gate.outputs.{name} }}}}" for name in written
+        name: f"${{{{ steps.gate.outputs.{name} }}}}" for name in [*written, "request-url"]
     }
 
 
@@ -73,13 +70,16 @@ def test_inputs_reach_the_script_by_env_alone() -> None:
     assert sorted(expressions) == sorted(f"${{{{ inputs.{name} }}}}" for name in ACTION["inputs"])
 
 
-def test_the_example_gates_before_it_becomes_the_deployer() -> None:
-    job = yaml.safe_load((ROOT / "docs" / "examples" / "deploy.yml").read_text())["jobs"]["deploy"]
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_the_example_gates_before_it_becomes_the_deployer(example: Path) -> None:
+    job = yaml.safe_load(example.read_text())["jobs"]["deploy"]
     names = [step.get("name") for step in job["steps"]]
     assert names.index("Become the gate") < names.index("Deploy Gate") < names.index("Become the deployer")
     given = job["steps"][names.index("Deploy Gate")]["with"]
     assert given.keys() <= ACTION["inputs"].keys()
     assert {name for name, value in ACTION["inputs"].items() if value.get("required")} <= given.keys()
+    assert {"approvals", "deploy-bot"} & given.keys()
+    assert job["permissions"]["id-token"] == "write"
 
 
 def test_the_example_hides_the_approvals_of_the_event(tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""What is to be deployed, from options, the CI's own variables and the checkout."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import click
+
+from gate.checkout import find, head, remote_repository
+from gate.ci import CiRun, detect
+from gate.deployment import Deployment
+from gate.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Named(NamedTuple):
+    """What the options say of a deployment; "" is what they leave to the CI and the checkout."""
+
+    repository: str
+    sha: str
+    environment: str
+    actor: Sequence[str]
+    run_id: str
+    from_ci: bool
+    repository_id: str = ""
+    request_id: str = ""
+    checkout: Path | None = None
+
+
+class Target(NamedTuple):
+    """A deployment, the run that asks for it, and the checkout where there is one."""
+
+    deployment: Deployment
+    run: CiRun
+    checkout: Path | None
+
+
+def target_options(command: F) -> F:
+    """The options that name a deployment."""
+    for option in (
+        click.option("--from-ci", is_flag=True, help="Take what is not given from the CI's own variables."),
+        click.option("--run-id", default="", help="Which CI run asks."),
+        click.option(
+            "--actor", multiple=True, help="Who triggered the run: a login or an e-mail address. Repeat for a re-run."
+        ),
+        click.option("--environment", default="", envvar="GATE_ENVIRONMENT", help="Where to, e.g. production."),
+        click.option("--sha", default="", envvar="GATE_SHA", help="At which commit: the whole id."),
+        click.option("--repository", default="", envvar="GATE_REPOSITORY", help="What is to be deployed: owner/name."),
+    ):
+        command = option(command)
+    return command
+
+
+def find_target(named: Named) -> Target:
+    """The deployment that `named` names, completed by the CI and the checkout.
+
+    Raises:
+        UsageError: something is missing, or makes no sense.
+    """
+    if not named.environment:
+        raise UsageError("Which environment?", hint="Add --environment, or set GATE_ENVIRONMENT.")
+    run = (detect(os.environ) if named.from_ci else None) or CiRun(ci="")
+    checkout = _checkout(named, run)
+    deployment = Deployment(
+        repository=named.repository or run.repository or _found(remote_repository, checkout, named, "repository"),
+        sha=named.sha or _sha(run, checkout, named),
+        environment=named.environment,
+        actors=tuple(dict.fromkeys((*named.actor, *run.actors))),
+        run_id=named.run_id or run.run_id,
+        repository_id=named.repository_id or run.repository_id,
+        request_id=named.request_id,
+    )
+    return Target(deployment, run, checkout)
+
+
+def _checkout(named: Named, run: CiRun) -> Path | None:
+    """The checkout that was named, or the one around the CI's workspace or the current folder, if any."""
+    if named.checkout:
+        found = find(named.checkout) if named.checkout.is_dir() else None
+        if not found:
+            raise UsageError(f"{named.checkout}: is no checkout.", hint="Name the folder that git cloned into.")
+        return found
+    workspace = Path(run.workspace or Path.cwd())
+    found = find(workspace)
+    if not found and run.workspace and [*workspace.glob("*/.git"), *workspace.glob("*/*/.git")]:
+        raise UsageError(
+            "The CI's workspace holds a checkout, but is none.", hint="Say which folder it is: --checkout."
+        )
+    return found
+
+
+def _sha(run: CiRun, checkout: Path | None, named: Named) -> str:
+    if run.why_no_sha:
+        raise UsageError(run.why_no_sha, hint="Say which commit is to be deployed: --sha, GATE_SHA or the input sha.")
+    return run.sha or _found(head, checkout, named, "sha")
+
+
+def _found(look: Callable[[Path], str | None], checkout: Path | None, named: Named, what: str) -> str:
+    """What `look` finds in the checkout; a CI may leave it to that, a caller of plain `gate verify` must say it."""
+    value = look(checkout) if named.from_ci and checkout else None
+    if not value:
+        raise UsageError(f"Which {what} is to be deployed?", hint=f"Add --{what}, or set GATE_{what.upper()}.")
+    return value

@@ -1,0 +1,169 @@
+"""The job's side of a deploy-bot: ask for an approval, wait for it, receive the tokens (docs/bot.md)."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from gate.deployment import Deployment
+from gate.errors import BotUnavailable, Denied, UsageError
+from gate.requester.answers import Asked, Standing, read_asked, read_standing
+from gate.requester.link import Link, is_safe, is_token
+from gate.text import plural, printable
+
+__all__ = ["Asked", "Requester", "Standing", "check_url", "github_id_token", "tokens_of"]
+
+_PATIENCE = 60.0  # seconds for all tries of one question
+_LEAST_PAUSE = 2.0  # seconds between two questions; the bot may ask for more
+_JITTER = 0.25  # of a pause, at most, so that jobs which began together do not stay together
+
+
+class Requester:
+    """Asks the deploy-bot at `url` (https, or http on this machine), proving with `credential` which job asks.
+
+    `credential` is the CI's OIDC token for the audience `url`, or an API token. `clock` gives seconds that only grow.
+
+    Raises:
+        UsageError: `url` is not one that a token may be sent to, or `credential` can't be one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credential: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.url = url.rstrip("/")
+        check_url(self.url)
+        if not is_token(credential):
+            raise UsageError(
+                "The token for the deploy-bot has characters that no token has.", hint="Look for a stray line end."
+            )
+        self._credential = credential
+        self._clock, self._sleep, self._jitter = clock, sleep, jitter
+        self._link = Link("The deploy-bot", clock=clock, sleep=sleep, jitter=jitter)
+
+    def ask(self, deployment: Deployment, *, attempt: int = 1, rerun: bool = False) -> Asked:
+        """Ask for an approval of `deployment`, as the `attempt`-th try of its run. Asked again, it is the same request.
+
+        With `rerun` the bot is to run the job again once it is approved.
+
+        Raises:
+            BotUnavailable: the bot can't be reached, or does not answer as it must.
+            UsageError: the bot does not let this job ask for that.
+        """
+        body = {
+            "repository": deployment.repository,
+            "sha": deployment.sha,
+            "environment": deployment.environment,
+            "run_id": deployment.run_id,
+            "attempt": attempt,
+            "actors": list(deployment.actors),
+            "rerun": rerun,
+        }
+        until = self._clock() + _PATIENCE
+        answer = self._link.call("POST", f"{self.url}/api/requests", self._credential, until=until, body=body)
+        return read_asked(answer, self.url)
+
+    def poll(self, asked: Asked) -> Standing:
+        """How the request stands now.
+
+        Raises:
+            BotUnavailable: the bot can't be reached, or does not answer as it must.
+            UsageError: the bot no longer knows the request.
+        """
+        return self._poll(asked, self._clock() + _PATIENCE)
+
+    def wait(self, asked: Asked, seconds: float, on_change: Callable[[Standing], Any] = lambda _: None) -> Standing:
+        """How the request stands once it is no longer open, or `seconds` from now. `on_change` hears of each news.
+
+        Raises:
+            BotUnavailable: the bot does not answer as it must, or could not be reached for the rest of the time.
+            UsageError: the bot no longer knows the request.
+        """
+        until = self._clock() + seconds
+        standing = asked.standing if asked.standing.status == "open" else self.poll(asked)
+        while standing.status == "open" and until - self._clock() >= _LEAST_PAUSE:
+            self._sleep(min(self._pause(standing), until - self._clock()))
+            before, standing = standing, self._poll(asked, until)
+            if before.news != standing.news:
+                on_change(standing)
+        return standing
+
+    def _poll(self, asked: Asked, until: float) -> Standing:
+        return read_standing(self._link.call("GET", f"{self.url}/api/requests/{asked.id}", asked.secret, until=until))
+
+    def _pause(self, standing: Standing) -> float:
+        return max(standing.poll_after, _LEAST_PAUSE) * (1 + _JITTER * self._jitter())
+
+
+def check_url(url: str) -> None:
+    """Check that a token may be sent to `url`.
+
+    Raises:
+        UsageError: it may not.
+    """
+    if not is_safe(url) or set(url) & set("?#"):
+        raise UsageError(
+            "The deploy-bot's URL is not one that a token may be sent to.",
+            expected="https://HOST, as the bot itself calls it",
+            actual=printable(url.rpartition("@")[2], 100),
+        )
+
+
+def tokens_of(asked: Asked, standing: Standing) -> tuple[str, ...]:
+    """The approval tokens that the request came to.
+
+    Raises:
+        Denied: somebody declined (`approval.declined`), or not enough people approved (`token.missing`).
+    """
+    if standing.status == "approved":
+        return standing.tokens
+    if standing.status == "declined":
+        raise Denied(
+            "approval.declined",
+            f"{standing.declined_by} declined: {standing.decline_reason or 'no reason was given.'}",
+            expected=plural(standing.needed, "approval"),
+            actual=f"declined by {standing.declined_by}",
+            hint=f"Talk to them, then start a new run: it asks again. The request was {asked.url}",
+        )
+    in_time = "before the request ran out" if standing.status == "expired" else "in time"
+    raise Denied(
+        "token.missing",
+        f"{'Not enough people' if standing.approvers else 'Nobody'} approved {in_time}.",
+        expected=plural(standing.needed, "approval"),
+        actual=standing.progress,
+        hint=f"Run the job again, and have somebody approve meanwhile. The request was {asked.url}",
+    )
+
+
+def github_id_token(
+    request_url: str,
+    request_token: str,
+    audience: str,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """The OIDC token of this job of GitHub Actions, for `audience`, from the service that GitHub named for it
+    (docs.github.com, "OpenID Connect reference").
+
+    Raises:
+        BotUnavailable: the service can't be reached, or does not answer as it must.
+        UsageError: what GitHub named can't be asked, or it does not give this job a token.
+    """
+    if not is_safe(request_url) or not is_token(request_token):
+        raise UsageError(
+            "ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN are not what GitHub sets.",
+            hint="Look for an earlier step that sets them.",
+        )
+    link = Link("GitHub's token service", clock=clock, sleep=sleep)
+    url = f"{request_url}{'&' if '?' in request_url else '?'}audience={quote(audience, safe='')}"
+    token = link.call("GET", url, request_token, until=clock() + _PATIENCE).get("value")
+    if not isinstance(token, str) or not is_token(token):
+        raise BotUnavailable("GitHub's token service did not answer with a token.", hint="Try again.")
+    return token
