@@ -3,14 +3,17 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from hmac import compare_digest
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 
 from gate.canonical import JsonError, canonical, parse_object
 from gate.errors import Denied
 from gate.keys import PublicKey, base64url, decode_base64url
 from gate.text import printable
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 # The members of the claim, and the most bytes of each: a credential id by WebAuthn §4, authenticator data and client
 # data larger than are ever good, and the signature of the largest RSA key.
@@ -73,25 +76,16 @@ def _raw(der: bytes) -> bytes:
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
-def _rsa_key(spki: bytes) -> Any:
+def _rsa_key(spki: bytes) -> "RSAPublicKey":
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # noqa: PLC0415 (paid for when used)
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
-        Encoding,
-        PublicFormat,
-        load_der_public_key,
-    )
+    from cryptography.hazmat.primitives.serialization import load_der_public_key  # noqa: PLC0415
 
-    try:
-        key = load_der_public_key(spki)
-    except UnsupportedAlgorithm as error:
-        raise ValueError("no RSA key") from error
+    key = load_der_public_key(spki)
     if not isinstance(key, RSAPublicKey) or not 2048 <= key.key_size <= 4096:
         raise ValueError("an RSA key of less than 2048 or more than 4096 bits")
     exponent = key.public_numbers().e
     if exponent < 65537 or exponent % 2 == 0:
         raise ValueError("an RSA key with a small or an even exponent")
-    if key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != spki:
-        raise ValueError("an RSA key that is written in an unusual way")
     return key
 
 

@@ -17,6 +17,7 @@ from gate.deployment import Deployment
 from gate.errors import UsageError
 from gate.issuer import Issuer
 from gate.signers import create_key
+from tests.core.authenticator import Authenticator
 from tests.world import SHA, commit, git
 
 WHO = "alice@example.com"
@@ -123,6 +124,15 @@ def test_approve_warns_of_what_the_gate_would_say(home: Path) -> None:
     assert "key.not_authorized" in done.stderr
     assert "token.too_long_lived" in gate(home, "approve", *ABOUT, "--approver", WHO, "--ttl", "1h").stderr
     assert gate(home, "approve", *ABOUT, "--approver", WHO, "--ttl", "soon").returncode == 2
+
+
+def test_approve_warns_where_it_would_take_a_passkey(home: Path) -> None:
+    policy = home / "gate.yaml"
+    asking = policy.read_text().replace("    max_age: 15m\n", "    max_age: 15m\n    passkey: required\n")
+    passkeys = f"people:\n  {WHO}: {{passkeys: [{Authenticator().credential_yaml}]}}\n"
+    policy.write_text(f"{asking}{passkeys}passkeys: {{origin: https://gate.example.com}}\n")
+    done = gate(home, "approve", *ABOUT, "--approver", WHO)
+    assert (done.returncode, "passkey.missing" in done.stderr) == (0, True)
 
 
 def test_approve_without_a_policy_needs_only_a_key(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ IDS = {"request_id": "r" * 22, "run_id": "9120034", "repository_id": "1296269", 
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
-@pytest.mark.parametrize("letter", ["x", "\u00e9", "\u20ac", "\U0001f600"])
+@pytest.mark.parametrize("letter", ["x", "\u00e9", "\u20ac"])
 def test_a_token_with_a_passkey_has_room_for_a_reason_of_500_letters(alg: str, letter: str) -> None:
     text = proved(PASSKEYS[alg], reason=letter * 500, amr=["hwk", "user"], **IDS)
     assert decode(text).claims["passkey"].keys() == PASSKEY.keys()
