@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from gate.bot.errors import BotError, NotProved
 from gate.bot.notices import Undelivered
 from gate.bot.notices.github import undelivered
-from gate.bot.notices.words import inert
+from gate.bot.notices.words import code
 from gate.errors import UsageError
 from gate.forge.rest import Forge, Refused
 from gate.scope import parse_environment, parse_repository, parse_sha
@@ -72,16 +72,23 @@ def receive(body: bytes, headers: Mapping[str, str], secret: str) -> ProtectionR
         ) from None
 
 
-def respond(forge: Forge, asked: ProtectionRequest, *, approved: bool, comment: str) -> None:
+def respond(forge: Forge, asked: ProtectionRequest, *, approved: bool, comment: str, url: str) -> None:
     """Let GitHub start the job, or fail it. May be called again: a job that no longer waits is left alone.
+
+    GitHub shows `comment`, which may hold text of others, and `url`, the page of the request.
 
     The address of the answer is our own, made of the configured API, not the one that the payload names.
 
     Raises:
         Undelivered: GitHub did not take the answer.
     """
+    answer = {
+        "environment_name": asked.environment,
+        "state": "approved" if approved else "rejected",
+        "comment": f"{code(comment, 1000)}\n\n{url}",
+    }
     try:
-        within(_PATIENCE, lambda: _respond(forge, asked, approved=approved, comment=comment))
+        within(_PATIENCE, lambda: _respond(forge, asked, answer))
     except TooLate:
         raise Undelivered("GitHub took too long.") from None
     except Refused as error:
@@ -130,13 +137,8 @@ def _matched(pattern: re.Pattern[str], text: str) -> str:
     return text
 
 
-def _respond(forge: Forge, asked: ProtectionRequest, *, approved: bool, comment: str) -> None:
+def _respond(forge: Forge, asked: ProtectionRequest, answer: dict[str, str]) -> None:
     path = f"actions/runs/{asked.run_id}"
-    answer = {
-        "environment_name": asked.environment,
-        "state": "approved" if approved else "rejected",
-        "comment": inert(comment, 1000),
-    }
     with forge.repository(asked.repository) as rest:
         try:
             rest.post(f"{path}/{_EVENT}", answer)

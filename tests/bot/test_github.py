@@ -16,6 +16,9 @@ from tests.bot.github import Fault, GitHub, serving
 from tests.bot.githubdata import APP_ID, TOKEN, Reply, sha
 from tests.bot.githubroutes import problem
 from tests.bot.news import HOSTILE, URL, notice
+from tests.forge.api import Forge as AnyForge
+from tests.forge.api import Reply as AnyReply
+from tests.forge.api import serving as any_serving
 
 RUN = 30433642
 
@@ -294,6 +297,21 @@ def refusal_at(url: str) -> Undelivered:
 def test_an_answer_that_is_not_as_documented(github: GitHub) -> None:
     github.faults = [Fault("GET", "/statuses", Reply(200, [{"state": "pending"}]))]
     assert not refusal(github, notice()).final
+
+
+def test_an_answer_that_is_no_json() -> None:
+    forge = AnyForge()
+    forge.faults = [lambda _: AnyReply(200, b"<html>")] * 4
+    with any_serving(forge):
+        assert "did not answer with JSON" in str(refusal_at(forge.url))
+
+
+def test_a_thread_that_never_ends_is_left_alone(github: GitHub) -> None:
+    number = github.shop.add_pull(sha(3))
+    github.shop.comments[number] = [github.shop.add_comment(number, "LGTM")] * 2000
+    assert refusal(github, notice(), timeouts=(5.0, 5.0)).final
+    assert github.asked("POST", "/comments") == []
+    assert states(github) == ["pending"]
 
 
 def test_a_token_never_goes_to_a_strange_place() -> None:

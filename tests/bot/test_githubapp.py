@@ -20,7 +20,7 @@ from gate.forge.githubapp import App, PlainToken
 from gate.forge.rest import Forge, Refused
 from gate.strictyaml import parse
 from tests.bot.github import Fault, GitHub, serving
-from tests.bot.githubdata import APP_ID, TOKEN, sha
+from tests.bot.githubdata import APP_ID, TOKEN, Reply, sha
 from tests.bot.githubroutes import problem
 from tests.bot.news import notice
 
@@ -155,6 +155,13 @@ def test_github_gives_no_token(github: GitHub, status: int) -> None:
     with pytest.raises(Refused) as caught:
         app(github).token("acme/shop")
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize("body", [None, [], {"token": 1, "expires_at": "2030-01-01T00:00:00Z"}, {"token": "a"}])
+def test_an_answer_that_is_no_token(github: GitHub, body: Any) -> None:
+    github.faults = [Fault("POST", "/access_tokens", Reply(201, body))]
+    with pytest.raises(Refused, match="not what its documentation says"):
+        app(github).token("acme/shop")
 
 
 def test_no_secret_in_any_log_or_error(github: GitHub, caplog: pytest.LogCaptureFixture) -> None:

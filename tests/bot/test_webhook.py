@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gate.bot import webhook
 from gate.bot.errors import BotError, NotProved
 from gate.bot.notices import Undelivered
 from gate.bot.webhook import ProtectionRequest, receive, respond
@@ -17,9 +18,9 @@ from gate.forge.githubapp import PlainToken
 from gate.forge.rest import Forge
 from tests.bot.description import NODE, check
 from tests.bot.github import Fault, GitHub, serving
-from tests.bot.githubdata import TOKEN, sha
+from tests.bot.githubdata import TOKEN, Reply, sha
 from tests.bot.githubroutes import problem
-from tests.bot.news import HOSTILE
+from tests.bot.news import HOSTILE, URL
 from tests.parts import need
 
 SECRET = "It's a Secret to Everybody"
@@ -211,7 +212,7 @@ HELD = ProtectionRequest("acme/shop", "1", sha(3), "production", str(RUN), "bob"
 
 def answer(github: GitHub, *, approved: bool = True, comment: str = "By alice@example.com") -> None:
     forge = Forge(github.url, PlainToken(lambda: TOKEN), timeouts=(2.0, 2.0), patience=0.0)
-    respond(forge, HELD, approved=approved, comment=comment)
+    respond(forge, HELD, approved=approved, comment=comment, url=URL)
 
 
 @pytest.mark.parametrize(("approved", "state"), [(True, "approved"), (False, "rejected")])
@@ -222,7 +223,7 @@ def test_the_answer(github: GitHub, approved: bool, state: str) -> None:
         "run_id": RUN,
         "environment_name": "production",
         "state": state,
-        "comment": "By alice@example.com",
+        "comment": f"`By alice@example.com`\n\n{URL}",
     }
     assert github.shop.waiting[RUN] == ["staging"]
 
@@ -253,4 +254,21 @@ def test_an_answer_that_is_refused(github: GitHub, status: int, final: bool) -> 
 
 def test_a_comment_of_others_links_nowhere(github: GitHub) -> None:
     answer(github, approved=False, comment=HOSTILE)
-    assert "://" not in github.shop.reviews[0]["comment"]
+    assert "://" not in github.shop.reviews[0]["comment"].removesuffix(URL)
+
+
+@pytest.mark.parametrize("pending", [None, [], [{}], [{"environment": {"name": "production"}}]])
+def test_nobody_can_tell_whether_it_still_waits(github: GitHub, pending: Any) -> None:
+    github.faults = [Fault("POST", EVENT, problem(422, "No")), Fault("GET", "/pending_", Reply(200, pending))]
+    if pending == []:
+        answer(github)
+    else:
+        with pytest.raises(Undelivered):
+            answer(github)
+
+
+def test_silence_is_bounded(github: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "_PATIENCE", 0.2)
+    github.faults = [Fault("POST", EVENT, slow=True)]
+    with pytest.raises(Undelivered, match="too long"):
+        answer(github)

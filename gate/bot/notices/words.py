@@ -59,9 +59,9 @@ def inert(text: str, limit: int = 200) -> str:
     return _LINKS.sub(lambda match: f"[{match[0]}]", printable(" ".join(text.split()), limit))
 
 
-def code(text: str) -> str:
+def code(text: str, limit: int = 200) -> str:
     """Text of others as code in Markdown and its kin: nothing in it is a mention, a link or an image."""
-    return f"`{inert(text).replace('`', chr(0x2CB)) or ' '}`"
+    return f"`{inert(text, limit).replace('`', chr(0x2CB)) or ' '}`"
 
 
 def _names(names: tuple[str, ...]) -> str:
