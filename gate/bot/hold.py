@@ -30,12 +30,13 @@ class Hold:
                 event="",
                 delivery="",
             )
-            respond(self._forge, held, approved=notice.news == "approved", comment=_comment(notice))
+            approved = notice.news == "approved"
+            respond(self._forge, held, approved=approved, comment=_comment(notice), url=notice.url)
 
 
 def _comment(notice: Notice) -> str:
     if notice.news == "approved":
-        return f"Approved by {', '.join(notice.approved_by)}: {notice.url}"
+        return f"Approved by {', '.join(notice.approved_by)}."
     if notice.news == "declined":
-        return f"Declined by {notice.declined_by}: {notice.reason} {notice.url}"
-    return f"Nobody approved in time: {notice.url}"
+        return f"Declined by {notice.declined_by}: {notice.reason}"
+    return "Nobody approved in time."

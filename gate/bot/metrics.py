@@ -1,7 +1,8 @@
 """What Prometheus may ask: how long pages take, what people and jobs do, whether notices arrive."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
+disable_created_metrics()
 REGISTRY = CollectorRegistry(auto_describe=True)
 SECONDS = Histogram(
     "gate_bot_request_seconds",

@@ -21,7 +21,7 @@ from tests.bot.provider import CLIENT_ID, CLIENT_SECRET, Provider
 from tests.parts import free_port
 
 SECRETS = {"GATE_BOT_SESSION_KEY": "a session key of the tests, long enough", "SIGN_IN_SECRET": CLIENT_SECRET}
-API_TOKEN = "an API token of the tests"
+API_TOKEN = "an-API-token-of-the-tests"
 
 
 @dataclass
@@ -161,12 +161,16 @@ def running_bot(place: Place, *, port: int = 0, environ: Mapping[str, str] | Non
 
 def _await(running: Running, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
+    while not _answers(running.url):
+        if running.process.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"the bot did not start: {running.text()[-3000:]}")
+        time.sleep(0.05)
+
+
+def _answers(url: str) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while True:
-        try:
-            with opener.open(f"{running.url}/healthz", timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            if running.process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the bot did not start: {running.text()[-3000:]}")
-            time.sleep(0.05)
+    try:
+        with opener.open(f"{url}/healthz", timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
