@@ -2,15 +2,17 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
+from gate import http
 from gate.errors import UsageError
 from gate.forge import Unattributed
+from gate.http import Answer
 from gate.text import printable
 
 if TYPE_CHECKING:
@@ -25,35 +27,11 @@ _HEADERS = {
     "X-GitHub-Api-Version": "2022-11-28",
 }
 Query = Mapping[str, "int | str"]
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_NO_ANSWER = Answer(0, {}, b"")
 
 
 class NotThere(Unattributed):
     """The API knows no such thing, or hides it from this token (404)."""
-
-
-class Answer(NamedTuple):
-    """What the API answered; `status` 0 where no answer came, or none that was whole. Names of `headers` are in
-    lower case."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def is_limited(self) -> bool:
-        """A primary or a secondary rate limit: GitHub says 403 for both, or 429."""
-        spent = self.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in self.headers
-        return self.status == 429 or (self.status == 403 and (spent or b"rate limit" in self.body))
-
-    @property
-    def limit(self) -> float:
-        """Seconds to wait out a rate limit: the server says how long, or GitHub's documentation asks for a minute."""
-        seconds = self.headers.get("retry-after", "")
-        return float(seconds) if seconds.isascii() and seconds.isdigit() and len(seconds) < 9 else 60.0
-
-
-_NO_ANSWER = Answer(0, {}, b"")
 
 
 class Api(NamedTuple):
@@ -74,7 +52,7 @@ class Api(NamedTuple):
         Raises:
             UsageError: `url` is not one that a token may be sent to, or `token` can't be one.
         """
-        if not _is_safe(self.url):
+        if not http.is_safe(self.url):
             raise UsageError(
                 "The forge's API URL is not one that a token may be sent to.",
                 expected="https://HOST, or https://HOST/api/v3 for GitHub Enterprise Server",
@@ -86,13 +64,7 @@ class Api(NamedTuple):
     @contextmanager
     def connect(self) -> Iterator["Connection"]:
         """A connection, kept open between requests."""
-        import requests  # noqa: PLC0415 (paid for when used)
-
-        class Session(requests.Session):
-            def get_redirect_target(self, resp: requests.Response) -> None:
-                """Redirects are ours: requests would parse the target, and read the body whole, even unfollowed."""
-
-        with Session() as session:
+        with http.connect() as session:
             yield Connection(self, session)
 
 
@@ -119,7 +91,8 @@ class Connection:
     def ask(
         self, method: str, path: str, query: Query | None = None, body: object = None, *, repeatable: bool = True
     ) -> Answer:
-        """The answer to one request, whatever its status, after redirects, and after retries where these may help.
+        """The answer to one request, whatever its status, after redirects, and after retries where these may help; its
+        status is 0 where no answer came, or none that was whole.
 
         `body` is sent as JSON. What is not `repeatable` is sent again only if it surely was not done: after a redirect,
         or a rate limit.
@@ -134,7 +107,7 @@ class Connection:
                 break
             if answer.status in _REDIRECTS:
                 url = _redirected(url, answer)
-            elif not (repeatable or answer.is_limited) or not self._waited(_pause(answer, attempt)):
+            elif not (repeatable or limit(answer) is not None) or not self._waited(_pause(answer, attempt)):
                 break
         return answer
 
@@ -151,8 +124,13 @@ class Connection:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status_code, headers, _body(response.iter_content(1 << 16)))
+                return http.read(response, _MOST_BYTES)
+        except http.TooLarge:
+            raise Unattributed(
+                "The forge's API answered with more than the gate reads.",
+                hint="Run the gate in a full clone (fetch-depth: 0).",
+                actual=f"more than {_MOST_BYTES >> 20} MiB",
+            ) from None
         except OSError:  # every error of requests is one
             return _NO_ANSWER
 
@@ -170,27 +148,14 @@ class Connection:
         return True
 
 
-def _is_safe(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        local = parts.scheme == "http" and parts.hostname in _LOOPBACK
-        whole = bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        return False
-    return (local or parts.scheme == "https") and whole and url.isprintable() and not set(url) & set("@?# \\")
-
-
-def _body(chunks: Iterable[bytes]) -> bytes:
-    body = bytearray()
-    for chunk in chunks:
-        body += chunk
-        if len(body) > _MOST_BYTES:
-            raise Unattributed(
-                "The forge's API answered with more than the gate reads.",
-                hint="Run the gate in a full clone (fetch-depth: 0).",
-                actual=f"more than {_MOST_BYTES >> 20} MiB",
-            )
-    return bytes(body)
+def limit(answer: Answer) -> float | None:
+    """Seconds to wait out a primary or a secondary rate limit, None where the answer is none: GitHub says 403 for both,
+    or 429, and mostly how long; where it does not, its documentation asks for a minute."""
+    spent = answer.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in answer.headers
+    if answer.status != 429 and not (answer.status == 403 and (spent or b"rate limit" in answer.body)):
+        return None
+    seconds = answer.headers.get("retry-after", "")
+    return float(seconds) if seconds.isascii() and seconds.isdigit() and len(seconds) < 9 else 60.0
 
 
 def _redirected(url: str, answer: Answer) -> str:
@@ -211,8 +176,9 @@ def _redirected(url: str, answer: Answer) -> str:
 
 def _pause(answer: Answer, attempt: int) -> float:
     """Seconds to wait before the next try; infinite where another would not change the answer."""
-    if answer.is_limited:
-        return answer.limit
+    seconds = limit(answer)
+    if seconds is not None:
+        return seconds
     return 0.25 * 2**attempt if answer.status >= 500 or answer is _NO_ANSWER else inf
 
 
@@ -241,7 +207,7 @@ _EXPLAINED = {
 
 def _refused(answer: Answer, *, has_token: bool) -> Unattributed:
     message, hint = _EXPLAINED.get(answer.status, (f"The forge's API answered {answer.status}.", "Try again later."))
-    if answer.is_limited:
+    if limit(answer) is not None:
         message, hint = "The forge's API has had too many requests.", "Try again later, or with a token of its own."
     if not has_token and 400 <= answer.status < 500:
         hint = "Give the gate a token that may read the repository (in GitHub Actions: permissions: contents: read)."

@@ -1,0 +1,98 @@
+"""HTTP to where nobody is trusted: bounded in bytes and time, without redirects, and without a .netrc."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TooLate  # the builtin one only since Python 3.11
+from contextlib import contextmanager
+from threading import Thread
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest, Response, Session
+
+T = TypeVar("T")
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_CHUNK = 1 << 16
+
+
+class TooLarge(Exception):
+    """The answer is longer than the caller reads."""
+
+
+class Answer(NamedTuple):
+    """A whole answer; the names of its headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def is_safe(url: str) -> bool:
+    """True for an absolute URL that secrets may be sent to: https, or http on this machine; without user or query."""
+    try:
+        parts = urlsplit(url)
+        local = parts.scheme == "http" and parts.hostname in _LOOPBACK
+        whole = bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+    return (local or parts.scheme == "https") and whole and url.isprintable() and not set(url) & set("@?# \\")
+
+
+@contextmanager
+def connect() -> "Iterator[Session]":
+    """A session of `requests` that keeps its connections open and follows no redirect.
+
+    Proxies and certificate authorities are those that the environment gives to `requests`. Pass an `auth`, if only
+    `nobody`, with each request: `requests` would otherwise look into .netrc, and prefer what it finds.
+    """
+    import requests  # noqa: PLC0415 (paid for when used)
+
+    class Closed(requests.Session):
+        def get_redirect_target(self, resp: requests.Response) -> None:
+            """Redirects are ours: requests would parse the target, and read the body whole, even unfollowed."""
+
+    with Closed() as session:
+        yield session
+
+
+def nobody(request: "PreparedRequest") -> "PreparedRequest":
+    """An `auth` that adds nothing."""
+    return request
+
+
+def read(response: "Response", limit: int) -> Answer:
+    """The answer that a streamed response begins, of at most `limit` bytes, decompressed.
+
+    Raises:
+        TooLarge: it is longer.
+        OSError: it breaks off; every error of requests is one.
+    """
+    body = bytearray()
+    for chunk in response.iter_content(_CHUNK):
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge
+    return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, bytes(body))
+
+
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """What `work` gives, in a thread of its own: nothing else bounds a slow name server, or a server that drips.
+
+    Raises:
+        TimeoutError: it took longer; the thread is left behind, and does not keep the process alive.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 (raised again where the result is asked for)
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        return future.result(timeout=seconds)
+    except TooLate:
+        raise TimeoutError from None
