@@ -50,6 +50,7 @@ def resolve(who: Job | ApiToken, body: Mapping[str, Any]) -> Asked:
     """
     try:
         said = _read(body)
+        _check_rerun(who, said)
         job = _merged(who, said) if isinstance(who, Job) else _within_bounds(who, said)
         deployment = Deployment(
             repository=job.repository,
@@ -62,6 +63,15 @@ def resolve(who: Job | ApiToken, body: Mapping[str, Any]) -> Asked:
     except UsageError as error:
         raise BotError(error.message, hint=error.hint, expected=error.expected, actual=error.actual) from None
     return Asked(deployment, job, _only_said(said, job, who), said.rerun)
+
+
+def _check_rerun(who: Job | ApiToken, said: _Body) -> None:
+    """The bot runs a job again with its own rights, so only for a run that is proved to be the one that asks."""
+    if said.rerun and not (isinstance(who, Job) and who.forge == "github" and "run_id" in who.proved):
+        raise NotAllowed(
+            "Only a job that GitHub vouches for can be run again by the bot.",
+            hint="Wait for the approval instead, or ask with GitHub's OIDC token.",
+        )
 
 
 def _read(body: Mapping[str, Any]) -> _Body:

@@ -144,5 +144,6 @@ def _tell(desk: Desk, url: str, key: str, generation: int, news: News) -> Notice
         expires_at=request.expires_at,
         rerun=request.rerun,
         held=request.held,
+        forge=request.forge,
         attempt=request.attempt,
     )

@@ -27,7 +27,8 @@ class Job(NamedTuple):
 
     `issuer` is the OIDC issuer that vouches for it, or `token:NAME` of the API token that it showed. `repository` is in
     lower case; `event` is what started the run (at GitLab: the pipeline's source); `run_url` is where a person can see
-    the run. `proved` names the members that the CI proved: the others are the job's own word. On pull requests, `sha`
+    the run; `forge` is "github" or "gitlab", where the issuer tells. `proved` names the members that the CI proved: the
+    others are the job's own word. On pull requests, `sha`
     is a merge commit that stands on no branch.
     """
 
@@ -43,6 +44,7 @@ class Job(NamedTuple):
     workflow: str = ""
     run_url: str = ""
     event: str = ""
+    forge: str = ""
     proved: frozenset[str] = frozenset()
 
 
@@ -62,7 +64,8 @@ def read_job(kind: Kind, issuer: str, claims: Mapping[str, Any]) -> Job:
             expected=error.expected,
             actual=error.actual,
         ) from None
-    facts = {*Job._fields} - {"issuer", "proved", "run_url"}
+    job = job._replace(forge=kind)
+    facts = {*Job._fields} - {"issuer", "proved", "run_url", "forge"}
     without = {"attempt"} if kind == "gitlab" else set[str]()  # GitLab's token does not tell
     return job._replace(proved=frozenset(name for name in facts - without if getattr(job, name)))
 

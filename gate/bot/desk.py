@@ -258,7 +258,7 @@ class Desk:
             request = self.find(key).request
             if request.facts is not None and not request.facts.trouble:
                 return request
-            facts = self._lookup.facts(request.deployment, self._policy.current())
+            facts = self._lookup.facts(request.deployment, request.forge, self._policy.current())
             return self._changed(key, lambda newest: newest.with_facts(facts))
         except (NotFound, Conflict):
             return None
@@ -389,6 +389,7 @@ def _new(
         ref=job.ref,
         workflow=job.workflow,
         event=job.event,
+        forge=job.forge,
         said=tuple(sorted(asked.said)),
         rerun=asked.rerun,
         held=held,

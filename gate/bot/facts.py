@@ -23,9 +23,9 @@ class Lookup:
         self._open_history = open_history
         self._web_url = web_url
 
-    def facts(self, deployment: Deployment, loaded: LoadedPolicy) -> Facts:
+    def facts(self, deployment: Deployment, forge: str, loaded: LoadedPolicy) -> Facts:
         """The facts, or what kept them from being known: never raises for a forge or a store that is down."""
-        if self._open_history is None:
+        if self._open_history is None or forge == "gitlab":
             return Facts(trouble="This bot has no access to the forge, so it can't say who wrote the commits.")
         try:
             return self._ask(self._open_history(deployment.repository), deployment, loaded)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from gate import http
 from gate.bot.errors import Unavailable
 from gate.canonical import JsonError, parse_object
-from gate.within import TooLate, within
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
@@ -32,7 +31,7 @@ def get_object(whose: str, url: str, seconds: float, authorize: "Authorize" = ht
             return http.read(response, MOST_BYTES)
 
     try:
-        answer = within(seconds, get)
+        answer = http.within(seconds, get)
         if answer.status != 200:
             raise unavailable(whose, "does not answer as it must", f"HTTP {answer.status}")
         return parse_object(answer.body)
@@ -40,7 +39,7 @@ def get_object(whose: str, url: str, seconds: float, authorize: "Authorize" = ht
         raise unavailable(whose, "answers with more than is read", f"more than {MOST_BYTES >> 10} KiB") from None
     except JsonError as error:
         raise unavailable(whose, "does not answer as it must", str(error)) from None
-    except TooLate:
+    except TimeoutError:
         raise unavailable(whose, "took too long to answer") from None
     except (OSError, ValueError):  # every error of requests is an OSError; urllib3 lets a few of its own through
         raise unavailable(whose, "can't be reached") from None

@@ -15,7 +15,6 @@ from gate.bot.errors import NotProved, Unavailable
 from gate.bot.fetch import MOST_BYTES, unavailable
 from gate.bot.signin import SignInSettings
 from gate.text import printable
-from gate.within import TooLate, within
 
 SECONDS = 10.0  # that one request may take
 AGAIN = "Sign in again, in one go and in one browser."
@@ -72,12 +71,12 @@ class Client(NamedTuple):
                 )
 
         try:
-            return within(2 * SECONDS, exchange)
+            return http.within(2 * SECONDS, exchange)
         except OAuthError as error:
             raise _refused(whose, error) from None
         except http.TooLarge:
             raise unavailable(whose, "answers with more than is read") from None
-        except TooLate:
+        except TimeoutError:
             raise unavailable(whose, "took too long to answer") from None
         except requests.ConnectionError:
             raise unavailable(whose, "can't be reached") from None

@@ -66,8 +66,9 @@ class ApprovalRequest:
     counts the requests that the same run made one after the other, each after the one before was over.
 
     `said` names the facts that only the job's own word stands for; all others its CI has proved. `asker` is the issuer
-    that vouches for the job, `run_sha` the commit that its run stands at, "" where nobody proves that.
-    `facts` is None until they were looked up. Times are epoch seconds.
+    that vouches for the job, `forge` whose CI that is ("github", "gitlab", "" where it is not known), `run_sha` the
+    commit that its run stands at, "" where nobody proves that. `held` says that GitHub holds the job until the bot
+    answers its deployment protection rule. `facts` is None until they were looked up. Times are epoch seconds.
     """
 
     deployment: Deployment
@@ -81,9 +82,10 @@ class ApprovalRequest:
     ref: str = ""
     workflow: str = ""
     event: str = ""
+    forge: str = ""
     said: tuple[str, ...] = ()
     rerun: bool = False
-    held: bool = False  # GitHub holds the job until the bot answers its deployment protection rule
+    held: bool = False
     approvals: tuple[Given, ...] = ()
     declined: Declined | None = None
     handed_to: int = 0  # the attempt that has the tokens, 0 for none

@@ -17,8 +17,8 @@ from gate.bot.notices.github import undelivered
 from gate.bot.notices.words import code
 from gate.errors import UsageError
 from gate.forge.rest import Forge, Refused
+from gate.http import within
 from gate.scope import parse_environment, parse_repository, parse_sha
-from gate.within import TooLate, within
 
 MAX_BODY = 4 << 20  # bytes; more than the payload of this event ever needs
 _EVENT = "deployment_protection_rule"
@@ -89,7 +89,7 @@ def respond(forge: Forge, asked: ProtectionRequest, *, approved: bool, comment: 
     }
     try:
         within(_PATIENCE, lambda: _respond(forge, asked, answer))
-    except TooLate:
+    except TimeoutError:
         raise Undelivered("GitHub took too long.") from None
     except Refused as error:
         raise undelivered(error) from None

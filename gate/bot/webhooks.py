@@ -55,5 +55,6 @@ def _asked(held: ProtectionRequest, issuer: str) -> Asked:
         run_id=held.run_id,
         actors=deployment.actors,
         event=held.event,
+        forge="github",
     )
     return Asked(deployment, job, frozenset(), rerun=False)

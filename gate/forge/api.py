@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 from gate import http
 from gate.errors import UsageError
 from gate.forge import Unattributed
+from gate.http import Answer
 from gate.text import printable
 
 if TYPE_CHECKING:
@@ -26,29 +27,11 @@ _HEADERS = {
     "X-GitHub-Api-Version": "2022-11-28",
 }
 Query = Mapping[str, "int | str"]
+_NO_ANSWER = Answer(0, {}, b"")
 
 
 class NotThere(Unattributed):
     """The API knows no such thing, or hides it from this token (404)."""
-
-
-class Answer(http.Answer):
-    """What the API answered; `status` 0 where no answer came, or none that was whole."""
-
-    @property
-    def is_limited(self) -> bool:
-        """A primary or a secondary rate limit: GitHub says 403 for both, or 429."""
-        spent = self.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in self.headers
-        return self.status == 429 or (self.status == 403 and (spent or b"rate limit" in self.body))
-
-    @property
-    def limit(self) -> float:
-        """Seconds to wait out a rate limit: the server says how long, or GitHub's documentation asks for a minute."""
-        seconds = self.headers.get("retry-after", "")
-        return float(seconds) if seconds.isascii() and seconds.isdigit() and len(seconds) < 9 else 60.0
-
-
-_NO_ANSWER = Answer(0, {}, b"")
 
 
 class Api(NamedTuple):
@@ -108,7 +91,8 @@ class Connection:
     def ask(
         self, method: str, path: str, query: Query | None = None, body: object = None, *, repeatable: bool = True
     ) -> Answer:
-        """The answer to one request, whatever its status, after redirects, and after retries where these may help.
+        """The answer to one request, whatever its status, after redirects, and after retries where these may help; its
+        status is 0 where no answer came, or none that was whole.
 
         `body` is sent as JSON. What is not `repeatable` is sent again only if it surely was not done: after a redirect,
         or a rate limit.
@@ -123,7 +107,7 @@ class Connection:
                 break
             if answer.status in _REDIRECTS:
                 url = _redirected(url, answer)
-            elif not (repeatable or answer.is_limited) or not self._waited(_pause(answer, attempt)):
+            elif not (repeatable or limit(answer) is not None) or not self._waited(_pause(answer, attempt)):
                 break
         return answer
 
@@ -140,7 +124,7 @@ class Connection:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                return Answer(*http.read(response, _MOST_BYTES))
+                return http.read(response, _MOST_BYTES)
         except http.TooLarge:
             raise Unattributed(
                 "The forge's API answered with more than the gate reads.",
@@ -164,6 +148,16 @@ class Connection:
         return True
 
 
+def limit(answer: Answer) -> float | None:
+    """Seconds to wait out a primary or a secondary rate limit, None where the answer is none: GitHub says 403 for both,
+    or 429, and mostly how long; where it does not, its documentation asks for a minute."""
+    spent = answer.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in answer.headers
+    if answer.status != 429 and not (answer.status == 403 and (spent or b"rate limit" in answer.body)):
+        return None
+    seconds = answer.headers.get("retry-after", "")
+    return float(seconds) if seconds.isascii() and seconds.isdigit() and len(seconds) < 9 else 60.0
+
+
 def _redirected(url: str, answer: Answer) -> str:
     """Where a renamed repository now is; never on another host, which would see the token."""
     try:
@@ -182,8 +176,9 @@ def _redirected(url: str, answer: Answer) -> str:
 
 def _pause(answer: Answer, attempt: int) -> float:
     """Seconds to wait before the next try; infinite where another would not change the answer."""
-    if answer.is_limited:
-        return answer.limit
+    seconds = limit(answer)
+    if seconds is not None:
+        return seconds
     return 0.25 * 2**attempt if answer.status >= 500 or answer is _NO_ANSWER else inf
 
 
@@ -212,7 +207,7 @@ _EXPLAINED = {
 
 def _refused(answer: Answer, *, has_token: bool) -> Unattributed:
     message, hint = _EXPLAINED.get(answer.status, (f"The forge's API answered {answer.status}.", "Try again later."))
-    if answer.is_limited:
+    if limit(answer) is not None:
         message, hint = "The forge's API has had too many requests.", "Try again later, or with a token of its own."
     if not has_token and 400 <= answer.status < 500:
         hint = "Give the gate a token that may read the repository (in GitHub Actions: permissions: contents: read)."

@@ -12,9 +12,9 @@ from gate.forge import Unattributed
 from gate.forge.api import Api, Connection, NotThere
 from gate.forge.authorship import Role, everybody
 from gate.forge.base import find_base
+from gate.http import within
 from gate.models import Commit, Identity
 from gate.scope import parse_repository, parse_sha
-from gate.within import TooLate, within
 
 MOST_COMMITS = 10_000
 _PAGE = 100
@@ -57,7 +57,7 @@ class GitHub:
         head = parse_sha(sha)
         try:
             return within(self._api.patience, lambda: self._ask(f"repos/{owner_and_name}", allowed, head))
-        except TooLate:
+        except TimeoutError:
             raise Unattributed(
                 "The forge's API took too long to say who wrote the commits.",
                 hint="Try again, or run the gate in a full clone (fetch-depth: 0).",

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 from gate.errors import GateError, ReasonCode
 from gate.forge import Unattributed
-from gate.forge.api import Answer, Api, Connection, Query
+from gate.forge.api import Api, Connection, Query, limit
+from gate.http import Answer
 from gate.scope import parse_repository
 
 
@@ -138,11 +139,12 @@ _EXPLAINED = {
 
 def _refused(answer: Answer) -> Refused:
     message, hint = _EXPLAINED.get(answer.status, (f"The forge's API answered {answer.status}.", "Try again later."))
-    if answer.is_limited:
+    after = limit(answer)
+    if after is not None:
         return Refused(
             "The forge's API has had too many requests.",
             hint="Try again later.",
             status=answer.status,
-            after=answer.limit,
+            after=max(after, 1.0),
         )
     return Refused(message, hint=hint, status=answer.status)

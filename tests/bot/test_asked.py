@@ -82,14 +82,21 @@ def test_gitlab_does_not_prove_the_attempt() -> None:
 
 
 def test_an_api_token_proves_nothing() -> None:
-    asked = resolve(TOKEN, {**BODY, "run_id": "jenkins-7", "attempt": 2, "actors": ["alice"], "rerun": True})
+    asked = resolve(TOKEN, {**BODY, "run_id": "jenkins-7", "attempt": 2, "actors": ["alice"]})
     assert asked == Asked(
         Deployment("acme/shop", SHA, "production", ("alice",), "jenkins-7"),
         Job("token:jenkins", "acme/shop", "", SHA, "production", "jenkins-7", 2, ("alice",)),
         frozenset({"repository", "sha", "environment", "run_id", "attempt", "actors"}),
-        rerun=True,
+        rerun=False,
     )
     assert asked.job.proved == frozenset()
+
+
+def test_only_a_proved_run_is_run_again() -> None:
+    assert resolve(job(forge="github"), {"rerun": True}).rerun
+    for who in (job(forge="gitlab"), job(), TOKEN):
+        with pytest.raises(NotAllowed, match="GitHub vouches"):
+            resolve(who, {**BODY, "rerun": True} if who is TOKEN else {"rerun": True})
 
 
 @pytest.mark.parametrize("name", ["repository", "sha", "environment"])

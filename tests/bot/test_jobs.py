@@ -67,6 +67,7 @@ def test_a_job_at_github(provider: Provider) -> None:
         workflow="acme/shop/.github/workflows/deploy.yml@refs/heads/main",
         run_url="",
         event="push",
+        forge="github",
         proved=frozenset(
             (
                 "repository",

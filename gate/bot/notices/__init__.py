@@ -24,8 +24,8 @@ class Notice(NamedTuple):
     `url` is the page of the request: always a link, never a button that approves. `title` is the first line of the
     commit's message, and like `reason` it is text of others, to be shown as such. `approvers` are those who may
     approve. `rerun` says that the job ended, and is to be run again once approved, `held` that
-    GitHub holds it until it gets an answer; `attempt` is the attempt of the run
-    that asked.
+    GitHub holds it until it gets an answer. `forge` is "github" or "gitlab", "" where it is not known. `attempt` is the
+    attempt of the run that asked.
     """
 
     news: News
@@ -45,6 +45,7 @@ class Notice(NamedTuple):
     expires_at: int
     rerun: bool = False
     held: bool = False
+    forge: str = ""
     attempt: int = 1
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from gate.bot.notices import News, Notice, Undelivered
 from gate.bot.notices.words import facts, headline, inert
 from gate.bot.secret import Secret
-from gate.within import TooLate, within
+from gate.http import within
 
 _ATOM = r"[A-Za-z0-9!#$%&'+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -63,7 +63,7 @@ class Email:
         letter = message(notice, self._sender, recipients)
         try:
             within(self._patience, lambda: _send(self._server, password, self._sender, recipients, letter))
-        except TooLate:
+        except TimeoutError:
             raise Undelivered("The mail server took too long.") from None
 
 

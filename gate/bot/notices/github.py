@@ -8,7 +8,7 @@ from gate.bot.notices.comment import comment_on_pulls
 from gate.bot.notices.rerun import rerun
 from gate.bot.notices.words import summary
 from gate.forge.rest import Forge, Refused, Rest, is_at_github
-from gate.within import TooLate, within
+from gate.http import within
 
 _PATIENCE = 60.0  # seconds in all
 _STATUS = {"asked": "pending", "approved": "success", "declined": "failure", "expired": "error"}
@@ -34,11 +34,11 @@ class GitHub:
         Raises:
             Undelivered: some of it could not be said, or the run could not be started again.
         """
-        if not is_at_github(notice.repository):
+        if notice.forge == "gitlab" or not is_at_github(notice.repository):
             return
         try:
             troubles = within(self._patience, lambda: self._deliver(notice))
-        except TooLate:
+        except TimeoutError:
             raise Undelivered("GitHub took too long.") from None
         except Refused as error:
             raise undelivered(error) from None

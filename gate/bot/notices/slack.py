@@ -5,17 +5,15 @@ import urllib.error
 import urllib.request
 from http.client import HTTPException, HTTPMessage
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 from gate.bot.notices import Notice, Undelivered
 from gate.bot.notices.words import Fact, code, facts, headline, inert
 from gate.bot.secret import Secret
 from gate.errors import UsageError
-from gate.within import TooLate, within
+from gate.http import is_safe, within
 
 _TIMEOUT = 10.0  # seconds between two bytes
 _PATIENCE = 20.0  # seconds in all
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})  # the three that Slack asks to be escaped
 
 
@@ -42,7 +40,7 @@ class Slack:
         body = json.dumps(message(notice)).encode()
         try:
             status, after = within(self._patience, lambda: _post(url, body))
-        except TooLate:
+        except TimeoutError:
             status, after = 0, 0.0
         if not 200 <= status < 300:
             raise _refused(status, after)
@@ -80,13 +78,7 @@ def _section(text: dict[str, Any]) -> dict[str, Any]:
 
 def _checked(url: str) -> str:
     """The URL, if it is one that a secret path may be sent to; the error does not repeat it."""
-    try:
-        parts = urlsplit(url)
-        local = parts.scheme == "http" and parts.hostname in _LOOPBACK
-        good = (local or parts.scheme == "https") and bool(parts.hostname) and not parts.username
-    except ValueError:
-        good = False
-    if not good or not url.isascii() or not url.isprintable() or " " in url:
+    if not is_safe(url) or not url.isascii():
         raise UsageError("The Slack webhook is not an https:// URL.", hint="Copy it as Slack shows it.")
     return url
 
