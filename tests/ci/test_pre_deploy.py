@@ -80,8 +80,12 @@ def test_only_what_the_gate_needs_reaches_it(warm: Tree, tmp_path: Path) -> None
         "BUILDKITE_AGENT_ACCESS_TOKEN",
         "CODEBUILD_BUILD_ARN",
         "PIP_TARGET",
+        "ACTIONS_RUNTIME_TOKEN",
+        "GATE_SIGNER",
     ]
     kept = {"AWS_PROFILE": "p", "AWS_SESSION_TOKEN": "t", "https_proxy": "", "GATE_POLICY": "p", "GITHUB_TOKEN": "g"}
+    kept |= {"GATE_DEPLOY_BOT": "d", "GATE_BOT_TOKEN": "b", "GATE_ID_TOKEN": "i", "GATE_WAIT": "w", "GATE_RERUN": "r"}
+    kept |= {"ACTIONS_ID_TOKEN_REQUEST_URL": "u", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "r", "GITHUB_RUN_ATTEMPT": "2"}
     environ = started(warm.run(tmp_path, dict.fromkeys(hostile, "/evil") | kept))["environ"]
     assert not set(hostile) & set(environ)
     assert kept.items() <= environ.items()
@@ -119,14 +123,14 @@ def _is_read(ci: str, name: str) -> bool:
     return detect(changed) != detect(RUNS[ci])
 
 
-def test_github_hides_each_approval_before_anything_else_and_then_hears_no_commands(warm: Tree, tmp_path: Path) -> None:
-    environ = {"GITHUB_ACTIONS": "true", "GATE_APPROVALS": " one%0A \n\t::error::two\r\n"}
+def test_github_hides_each_token_before_anything_else_and_then_hears_no_commands(warm: Tree, tmp_path: Path) -> None:
+    environ = {"GITHUB_ACTIONS": "true", "GATE_APPROVALS": " one%0A \n\t::error::two\r\n", "GATE_BOT_TOKEN": "three"}
     lines = warm.run(tmp_path, environ).stdout.splitlines()
-    assert lines[:2] == ["::add-mask::one%250A", "::add-mask::::error::two"]
-    word = lines[2].removeprefix("::stop-commands::")
+    assert lines[:3] == ["::add-mask::one%250A", "::add-mask::::error::two", "::add-mask::three"]
+    word = lines[3].removeprefix("::stop-commands::")
     assert len(word) == 32
-    assert lines[3].startswith("PROBE ")
-    assert f'"GATE_STOP_COMMANDS": "{word}"' in lines[3]
+    assert lines[4].startswith("PROBE ")
+    assert f'"GATE_STOP_COMMANDS": "{word}"' in lines[4]
     assert word not in warm.run(tmp_path, environ).stdout
 
 
