@@ -71,9 +71,9 @@ def _told(standing: Standing) -> str:
 
 
 def _attempt(run: CiRun) -> int:
-    """Which try of its run this is."""
+    """Which try of its run this is, 0 where that is not known."""
     if not run.attempt:
-        return 1
+        return 0
     if not re.fullmatch(r"[1-9][0-9]{0,8}", run.attempt):
         raise UsageError("The CI's count of attempts is none.", actual=printable(run.attempt, 40))
     return int(run.attempt)

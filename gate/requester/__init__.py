@@ -47,8 +47,8 @@ class Requester:
         self._clock, self._sleep, self._jitter = clock, sleep, jitter
         self._link = Link("The deploy-bot", clock=clock, sleep=sleep, jitter=jitter)
 
-    def ask(self, deployment: Deployment, *, attempt: int = 1, rerun: bool = False) -> Asked:
-        """Ask for an approval of `deployment`, as the `attempt`-th try of its run. Asked again, it is the same request.
+    def ask(self, deployment: Deployment, *, attempt: int = 0, rerun: bool = False) -> Asked:
+        """Ask for an approval of `deployment`, as the `attempt`-th try of its run (0: not known). Asked again, it is the same request.
 
         With `rerun` the bot is to run the job again once it is approved.
 

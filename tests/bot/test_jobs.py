@@ -99,6 +99,7 @@ def test_a_job_at_gitlab(provider: Provider) -> None:
         workflow="gitlab.example.com/acme/web/shop//.gitlab-ci.yml@refs/heads/main",
         run_url=f"{provider.url}/Acme/web/shop/-/pipelines/574",
         event="push",
+        forge="gitlab",
         proved=frozenset(
             ("repository", "repository_id", "sha", "environment", "run_id", "actors", "ref", "workflow", "event")
         ),

@@ -84,7 +84,7 @@ def test_request_prints_the_link_for_people_and_the_tokens_for_the_job(world: Wo
         "gate: approved: 2 of 2 approvals (alice@example.com, bob@example.com)",
     ]
     asked = bot.only.asked
-    assert (asked["run_id"], asked["attempt"], asked["actors"], asked["rerun"]) == ("7001", 1, ["carol"], False)
+    assert (asked["run_id"], asked["attempt"], asked["actors"], asked["rerun"]) == ("7001", 0, ["carol"], False)
 
 
 def test_what_request_gives_is_what_verify_takes(world: World, bot: FakeBot) -> None:
@@ -173,7 +173,7 @@ def test_a_job_that_can_prove_nothing_is_told_what_to_add(ci: str, said: str, wo
 
 
 @pytest.mark.parametrize(
-    ("attempt", "code", "asked"), [("2", 1, [2]), ("", 1, [1]), ("0", 2, []), ("x", 2, []), ("1" * 20, 2, [])]
+    ("attempt", "code", "asked"), [("2", 1, [2]), ("", 1, [0]), ("0", 2, []), ("x", 2, []), ("1" * 20, 2, [])]
 )
 def test_github_says_which_attempt_it_is(attempt: str, code: int, asked: list[int], world: World, bot: FakeBot) -> None:
     env = RUNS["github"] | CREDENTIAL | {"GITHUB_WORKSPACE": str(world.folder), "GITHUB_RUN_ATTEMPT": attempt}
