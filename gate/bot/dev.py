@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gate.bot.errors import BotError, NotFound
-from gate.errors import GateError
+from gate.errors import GateError, UsageError
 from gate.policyfile import compile_policy
 from gate.signers import create_key
 
-_SHOWN_ID = re.compile(r"[A-Za-z0-9_-]{1,1400}")
-_SHOWN_KEY = re.compile(r"[A-Za-z0-9+/=]{1,2000}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,1400}")
+_PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/=]{1,2000}")
 _POLICY = """\
 # A policy to try the deploy-bot with.
 version: 1
@@ -36,10 +36,6 @@ environments:
     repositories: ["*/*"]
     approvers: [alice@example.com, bob@example.com]
     separation_of_duties: false  # so that one person can try it alone
-  passkey-only:
-    repositories: ["*/*"]
-    approvers: [alice@example.com, bob@example.com]
-    separation_of_duties: false
 """
 _SETTINGS = """\
 version: 1
@@ -78,22 +74,37 @@ class Trial(NamedTuple):
         return self.folder / "gate.yaml"
 
 
-def write_trial(folder: Path, origin: str) -> Trial:
-    """Make the folder ready for a bot at `origin`.
+def open_trial(folder: Path, origin: str) -> Trial:
+    """The trial in `folder` of a bot at `origin`, made where there is none yet.
 
     Raises:
-        SignerError: there is a key already.
+        UsageError: the trial there is of a bot at another port.
+        SignerError: it can't be made.
     """
-    token = secrets.token_urlsafe(24)
+    kept = folder / "job.token"
+    if not kept.exists():
+        return _write_trial(folder, origin, secrets.token_urlsafe(24))
+    if f"url: {origin}\n" not in (folder / "bot.yaml").read_text():
+        raise UsageError(
+            "The trial in that folder is of a bot at another port.", hint="Use the same --port, or another folder."
+        )
+    return Trial(folder, kept.read_text())
+
+
+def _write_trial(folder: Path, origin: str, token: str) -> Trial:
     signer = create_key("file:key.pem", folder, "Ed25519")
     public_key = base64.b64encode(signer.public_key.spki).decode("ascii")
     (folder / "gate.yaml").write_text(_POLICY.format(public_key=public_key, origin=origin))
-    session_key = folder / "session.key"
-    session_key.touch(mode=0o600)
-    session_key.write_text(secrets.token_urlsafe(48))
+    _write_secret(folder / "session.key", secrets.token_urlsafe(48))
     digest = hashlib.sha256(token.encode()).hexdigest()
     (folder / "bot.yaml").write_text(_SETTINGS.format(origin=origin, token_sha256=digest))
+    _write_secret(folder / "job.token", token)  # last: whoever finds it finds all of it
     return Trial(folder, token)
+
+
+def _write_secret(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
 
 
 class DevSignIn:
@@ -121,18 +132,16 @@ class DevSignIn:
             raise NotFound("The trial's policy names nobody like that.", hint="Choose one of the buttons.")
 
     def merge(self, person: str, form: Mapping[str, str]) -> None:
-        """Do what a reviewed change does elsewhere: put the passkey into the policy, and ask for one where the
-        environment is called passkey-only.
+        """Do what a reviewed change does elsewhere: put the passkey into the policy, and ask for one from now on.
 
         Raises:
             BotError: what is to be merged is no passkey.
         """
         key_id, public_key = form.get("id", ""), form.get("public_key", "")
-        text = self._policy.read_text()
-        merged = _with_passkey(text, person, key_id, public_key)
+        if not _ID.fullmatch(key_id) or not _PUBLIC_KEY.fullmatch(public_key):
+            raise BotError("That is no passkey of yours.", hint="Enrol it again.")
+        merged = _merged(self._policy.read_text(), person, key_id, public_key)
         try:
-            if not _SHOWN_ID.fullmatch(key_id) or not _SHOWN_KEY.fullmatch(public_key) or merged == text:
-                raise BotError("That is no passkey of yours.", hint="Enrol it again.")
             compile_policy(merged.encode())
         except GateError as error:
             raise BotError(f"It can't be merged: {error.message}", hint=error.hint) from None
@@ -141,15 +150,12 @@ class DevSignIn:
         draft.replace(self._policy)
 
 
-def _with_passkey(text: str, person: str, key_id: str, public_key: str) -> str:
-    entry = f"      - id: {key_id}\n        public_key: {public_key}\n"
-    start = f"  {person}:\n"
-    block = re.compile(rf"^{re.escape(start)}(?:    .*\n)*", re.MULTILINE)
-    found = block.search(text)
+def _merged(text: str, person: str, key_id: str, public_key: str) -> str:
+    """The trial's policy, whose form is known, with one passkey more."""
+    found = re.search(rf"^  {re.escape(person)}:\n(?:    .*\n)*", text, re.MULTILINE)
     if not found:
         return text
-    old = found[0]
-    new = old + (entry if "    passkeys:\n" in old else f"    passkeys:\n{entry}")
-    merged = text.replace(old, new, 1)
-    only = re.compile(r"(  passkey-only:\n(?:    .*\n)*)(?<!    passkey: required\n)\Z")
-    return only.sub(r"\1    passkey: required\n", merged)
+    block = found[0] if "    passkeys:\n" in found[0] else f"{found[0]}    passkeys:\n"
+    block += f"      - id: {key_id}\n        public_key: {public_key}\n"
+    merged = text[: found.start()] + block + text[found.end() :]
+    return merged if "    passkey: required\n" in merged else f"{merged}    passkey: required\n"

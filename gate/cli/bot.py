@@ -1,9 +1,10 @@
 """`gate bot`: serve the approval-link page."""
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import click
@@ -25,7 +26,12 @@ _INSTALL = "pip install 'deploy-gate[bot]'"
     is_flag=True,
     help="Try it out: on this machine alone, with a key, a policy and people made for it, and no real sign-in.",
 )
-def bot(config: Path, host: str, port: int, *, dev: bool) -> None:
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="With --dev: where to keep what is made for it, to go on with later.  [default: a temporary one]",
+)
+def bot(config: Path, host: str, port: int, folder: Path | None, *, dev: bool) -> None:
     """Serve the page behind the approval link.
 
     \b
@@ -35,9 +41,11 @@ def bot(config: Path, host: str, port: int, *, dev: bool) -> None:
     _check_installed()
     if dev:
         _check_loopback(host)
-        with _scratch() as folder:
-            _try_out(folder, host, port)
+        with nullcontext(folder) if folder else _scratch() as place:
+            _try_out(place, host, port)
         return
+    if folder:
+        raise UsageError("--folder goes with --dev.", hint="The real bot's folder is that of its --config.")
     from gate.bot.building import build  # noqa: PLC0415 (paid for when used)
     from gate.bot.server import serve  # noqa: PLC0415
     from gate.bot.settings import load_settings  # noqa: PLC0415
@@ -75,16 +83,18 @@ def _scratch() -> Iterator[Path]:
 
 def _try_out(folder: Path, host: str, port: int) -> None:
     from gate.bot.building import build  # noqa: PLC0415 (paid for when used)
-    from gate.bot.dev import write_trial  # noqa: PLC0415
+    from gate.bot.dev import open_trial  # noqa: PLC0415
     from gate.bot.server import serve  # noqa: PLC0415
     from gate.bot.settings import load_settings  # noqa: PLC0415
 
     origin = f"http://localhost:{port}"  # passkeys work at names, not at addresses
-    trial = write_trial(folder, origin)
+    folder.mkdir(parents=True, exist_ok=True)
+    trial = open_trial(folder, origin)
     click.echo(f"The page:    {origin}/")
     click.echo(f"The policy:  {trial.policy}")
     click.echo("Ask for an approval from another terminal:")
     click.echo(f"  GATE_BOT_TOKEN={trial.token} gate request --deploy-bot {origin} \\")
     click.echo("    --repository acme/shop --sha $(git rev-parse HEAD) --environment production --run-id 1")
+    sys.stdout.flush()
     settings = load_settings(trial.config)
     serve(build(settings, pin=ask_pin, dev=True), settings, host=host, port=port)

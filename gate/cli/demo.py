@@ -29,14 +29,21 @@ _OTHER_SHA = "0123456789abcdef0123456789abcdef01234567"
 @click.command()
 @click.option("--checkout", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".",
               help="Whose HEAD to deploy in the story.")  # fmt: skip
-def demo(checkout: Path) -> None:
+@click.option("--bot", is_flag=True, help="The story with the deploy-bot's page: you approve in the browser.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8765, show_default=True, help="With --bot: its port.")
+def demo(checkout: Path, port: int, *, bot: bool) -> None:
     """Tell the whole story: approve, allow, deny, prove, and catch a forged record. Changes nothing outside /tmp.
 
     \b
     Example:
       gate demo
+      gate demo --bot
     """
     with _scratch() as folder:
+        if bot:
+            from gate.cli.botdemo import tell  # noqa: PLC0415 (paid for when used)
+
+            sys.exit(tell(folder, _deployment(find(checkout)), port))
         _Story(folder, _deployment(find(checkout))).tell()
 
 
