@@ -48,7 +48,7 @@ class Requester:
         self._link = Link("The deploy-bot", clock=clock, sleep=sleep, jitter=jitter)
 
     def ask(self, deployment: Deployment, *, attempt: int = 0, rerun: bool = False) -> Asked:
-        """Ask for an approval of `deployment`, as the `attempt`-th try of its run (0: not known). Asked twice, it is one
+        """Ask for an approval of `deployment`, in that attempt of its run (0: not known). Asked again, it is the same
         request.
 
         With `rerun` the bot is to run the job again once it is approved.
