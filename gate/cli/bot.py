@@ -38,7 +38,7 @@ def bot(config: Path, host: str, port: int, folder: Path | None, *, dev: bool) -
     Example:
       gate bot --dev
     """
-    _check_installed()
+    check_installed()
     if dev:
         _check_loopback(host)
         with nullcontext(folder) if folder else _scratch() as place:
@@ -54,7 +54,12 @@ def bot(config: Path, host: str, port: int, folder: Path | None, *, dev: bool) -
     serve(build(settings, pin=ask_pin), settings, host=host, port=port)
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """Check that what the bot runs on is installed.
+
+    Raises:
+        UsageError: it is not; says how to.
+    """
     from importlib.util import find_spec  # noqa: PLC0415 (paid for when used)
 
     missing = [name for name in ("starlette", "uvicorn", "jinja2", "authlib", "webauthn") if find_spec(name) is None]

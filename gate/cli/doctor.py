@@ -4,11 +4,13 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gate.checkout import find
 from gate.cli import json_option, policy_option
+from gate.cli.bot import check_installed
 from gate.cli.init import KEY
 from gate.cli.pin import ask_pin
 from gate.doctor import examine_file, examine_policy, examine_signer, examine_state, examine_stores
@@ -17,6 +19,9 @@ from gate.models import Finding
 from gate.signers import Guarded, open_signer
 from gate.text import printable
 from gate.wiring import LoadedPolicy, load_policy
+
+if TYPE_CHECKING:
+    from gate.bot.settings import Settings
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
 
@@ -31,12 +36,18 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "
     help="Also check that the policy lists this signer's key, e.g. awskms:///alias/deploy-gate?region=R.",
 )
 @click.option(
+    "--bot",
+    "bot_settings",
+    type=click.Path(path_type=Path),
+    help="Also check the deploy-bot of these settings (bot.yaml), and its policy in place of --policy.",
+)
+@click.option(
     "--prove",
     is_flag=True,
     help="Also hand forged, expired, replayed and wrong-commit approvals to the stores: all must be denied.",
 )
 @json_option
-def doctor(policy: str, signer: str, *, prove: bool, as_json: bool) -> None:
+def doctor(policy: str, signer: str, bot_settings: Path | None, *, prove: bool, as_json: bool) -> None:
     """Check policy, keys, stores and clock, and say how to mend what is wrong.
 
     Exit code 0: no errors, at most warnings. 1: errors. 2: there is no usable policy.
@@ -45,8 +56,14 @@ def doctor(policy: str, signer: str, *, prove: bool, as_json: bool) -> None:
     Example:
       gate doctor --policy gate.yaml --prove
     """
-    loaded = load_policy(policy)
-    findings = _examine(policy, loaded)
+    bot = _settings(bot_settings) if bot_settings else None
+    location = bot.policy if bot else policy
+    loaded = load_policy(location)
+    findings = _examine(location, loaded)
+    if bot:
+        from gate.bot.checkup import examine_bot  # noqa: PLC0415 (paid for when used)
+
+        findings += examine_bot(bot, loaded.policy, ask_pin)
     if signer:
         findings += _examine_signer(signer, loaded)
     if prove:
@@ -58,6 +75,13 @@ def doctor(policy: str, signer: str, *, prove: bool, as_json: bool) -> None:
         for finding in findings:
             _show(finding)
     sys.exit(0 if healthy else 1)
+
+
+def _settings(path: Path) -> "Settings":
+    check_installed()
+    from gate.bot.settings import load_settings  # noqa: PLC0415 (paid for when used)
+
+    return load_settings(path)
 
 
 def _examine_signer(uri: str, loaded: LoadedPolicy) -> list[Finding]:

@@ -1,0 +1,84 @@
+"""What `gate doctor --bot` looks at: whether a bot of these settings could work, and what would limit a thief."""
+
+from collections.abc import Callable, Iterator
+
+from gate.bot.discovery import Issuer
+from gate.bot.errors import Unavailable
+from gate.bot.settings import Settings
+from gate.bot.state import open_state
+from gate.doctor import examine_signer
+from gate.errors import GateError
+from gate.keys import PublicKey
+from gate.models import Finding
+from gate.policy import Policy
+from gate.signers import open_signer
+
+
+def examine_bot(settings: Settings, policy: Policy, pin: Callable[[], str]) -> Iterator[Finding]:
+    """Everything about the bot; `pin` gives the PIN of a `pkcs11:` key."""
+    yield _examine_url(settings)
+    yield from _examine_passkeys(settings, policy)
+    yield from _guarded("bot's signer", lambda: examine_signer(policy, _public_key(settings, pin)))
+    yield from _guarded("bot's session key", lambda: _examine_session_key(settings))
+    yield from open_state(settings.state, settings.base).diagnose()
+    for url in [way.url for way in settings.sign_in if way.kind == "oidc"] + [ci.url for ci in settings.jobs.oidc]:
+        yield _examine_issuer(url)
+    if not settings.audit:
+        yield Finding(
+            "warning",
+            "bot's records",
+            "the bot writes to the gate's own log and replay store, so whoever owns it can too",
+            "Give it stores of its own: audit and replay in bot.yaml (docs/bot.md).",
+        )
+
+
+def _examine_url(settings: Settings) -> Finding:
+    if settings.is_local:
+        return Finding("warning", "bot's url", f"{settings.url} is on this machine alone", "Set the public https URL.")
+    return Finding("ok", "bot's url", settings.url)
+
+
+def _examine_passkeys(settings: Settings, policy: Policy) -> Iterator[Finding]:
+    subject, party = "bot's passkeys", policy.party
+    if party is None:
+        fix = f"Add `passkeys: {{origin: {settings.url}}}` to the policy."
+        yield Finding("warning", subject, "the policy has none: whoever owns the bot can approve as anybody", fix)
+    elif party.origin != settings.url:
+        fix = "Correct one of the two: passkeys made at one origin work nowhere else."
+        yield Finding("error", subject, f"the policy's origin is {party.origin}, and the bot's url {settings.url}", fix)
+    else:
+        yield Finding("ok", subject, f"are made and used at {party.origin}")
+    for environment in policy.environments.values():
+        if not environment.passkey_required:
+            yield Finding(
+                "warning",
+                f"environment {environment.name}",
+                "asks for no passkey, so whoever owns the bot can approve deployments into it",
+                "Set `passkey: required` there once its approvers have enrolled.",
+            )
+
+
+def _public_key(settings: Settings, pin: Callable[[], str]) -> PublicKey:
+    return open_signer(settings.signer, settings.base, pin).public_key
+
+
+def _examine_session_key(settings: Settings) -> Finding:
+    from gate.bot.keyring import Keyring  # noqa: PLC0415 (paid for when used)
+
+    Keyring(settings.session_key.read().encode())
+    return Finding("ok", "bot's session key", "is there, and long enough")
+
+
+def _examine_issuer(url: str) -> Finding:
+    try:
+        Issuer(url).metadata()
+    except Unavailable as error:
+        return Finding("error", f"issuer {url}", error.message, error.hint)
+    return Finding("ok", f"issuer {url}", "answers")
+
+
+def _guarded(subject: str, examine: Callable[[], Finding]) -> Iterator[Finding]:
+    try:
+        yield examine()
+    except GateError as error:
+        yield Finding("error", subject, error.message, error.hint)

@@ -1,0 +1,80 @@
+"""`gate doctor --bot`: what would keep a bot from its work, or let whoever owns it approve, is said before."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from gate.bot.checkup import examine_bot
+from gate.bot.settings import load_settings
+from gate.cli import cli
+from gate.models import Finding
+from gate.policyfile import compile_policy
+from tests.bot.provider import Provider, serving
+from tests.bot.running import SECRETS, Place
+from tests.core.authenticator import Authenticator
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    with serving(Provider()) as provider:
+        place = Place(tmp_path)
+        place.sign_in_with(provider)
+        yield place
+
+
+def examine(place: Place) -> list[Finding]:
+    place.write()
+    policy = compile_policy(place.policy_path.read_bytes())
+    return list(examine_bot(load_settings(place.folder / "bot.yaml"), policy, lambda: "no PIN"))
+
+
+def worst(findings: list[Finding]) -> dict[str, str]:
+    return {finding.subject: finding.severity for finding in findings if finding.severity != "ok"}
+
+
+def make_well(place: Place) -> None:
+    """As it should be, but for the address."""
+    entry = Authenticator(origin=place.url, rp_id="localhost").credential_yaml
+    place.policy["people"]["alice@example.com"]["passkeys"] = [yaml.safe_load(entry)]
+    place.policy["environments"]["production"]["passkey"] = "required"
+    place.settings |= {"audit": "file:events", "replay": "sqlite:events.db"}
+
+
+def test_a_bot_as_it_should_be(place: Place) -> None:
+    make_well(place)
+    assert worst(examine(place)) == {"bot's url": "warning"}  # the tests' one is on this machine
+
+
+def test_a_bot_whose_owner_could_approve(place: Place) -> None:
+    found = worst(examine(place))
+    assert found["environment production"] == found["bot's records"] == "warning"
+    del place.policy["passkeys"]
+    assert worst(examine(place))["bot's passkeys"] == "warning"
+
+
+def test_a_bot_that_could_not_work(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_well(place)
+    place.policy["passkeys"] = {"origin": "https://gate.example.com"}
+    place.settings["jobs"]["oidc"] = [{"issuer": "http://127.0.0.1:9", "kind": "github"}]
+    place.settings["state"] = f"sqlite:///{tmp_path}"
+    (tmp_path / "key.pem").unlink()
+    monkeypatch.setenv("GATE_BOT_SESSION_KEY", "short")
+    found = worst(examine(place))
+    errors = {subject for subject, severity in found.items() if severity == "error"}
+    assert {"bot's passkeys", "bot's signer", "bot's session key", "issuer http://127.0.0.1:9"} <= errors
+    assert any("state" in subject for subject in errors)
+    assert all(finding.fix for finding in examine(place) if finding.severity != "ok")
+
+
+def test_the_doctor_takes_the_bot_s_policy(place: Place) -> None:
+    make_well(place)
+    place.write()
+    done = CliRunner().invoke(cli, ["doctor", "--bot", str(place.folder / "bot.yaml")])
+    assert done.exit_code == 0, done.output
+    assert "are made and used at" in done.output
+    assert str(place.policy_path) in done.output
