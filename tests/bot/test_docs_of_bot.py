@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -112,7 +113,8 @@ def test_the_trial_serves_and_is_asked_as_the_page_says(tmp_path: Path) -> None:
             assert waiting.returncode == 1, waiting.stderr
             assert f"http://localhost:{port}/requests/" in waiting.stderr
         finally:
-            bot.terminate()
+            bot.send_signal(signal.SIGINT)
+    assert not Path(lines[1].split()[-1]).parent.exists()
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is the page's, not the product's")
