@@ -266,7 +266,11 @@ def test_the_action_is_documented() -> None:
 def _anchors(page: Path) -> set[str]:
     """The ids that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S), re.M)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return set(map(_anchor, headings))
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -286,8 +290,7 @@ def test_what_the_code_refers_to_exists() -> None:
     for source in sources:
         for name, section in re.findall(r'(docs/[\w/.-]+\.\w+)(?:, "([^"]+)")?', source.read_text()):
             assert (ROOT / name).exists(), f"{source}: {name}"
-            anchor = section.lower().replace(" ", "-")
-            assert not section or anchor in _anchors(ROOT / name), f"{source}: {name}, {section}"
+            assert not section or _anchor(section) in _anchors(ROOT / name), f"{source}: {name}, {section}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
