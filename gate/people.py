@@ -76,6 +76,7 @@ class People:
     def __init__(self, people: Mapping[str, Person], approvers: Iterable[str]) -> None:
         self._owner: dict[str, str] = {}
         self._aliases: dict[str, set[str]] = {}
+        self._known: dict[str, str] = {}  # the canonical names of the approvers, who are asked for again and again
         spelled: dict[str, str] = {}
         for name, person in people.items():
             if spelled.setdefault(_fold(name), name) != name:
@@ -83,7 +84,9 @@ class People:
             github = [Identity("login", person.github)] if person.github is not None else []
             self._enter(_fold(name), [identity(name), *github, *(Identity("email", mail) for mail in person.emails)])
         for approver in sorted(approvers):
-            self._enter(self.canonical(approver), [identity(approver)])
+            owner = self.canonical(approver)
+            self._enter(owner, [identity(approver)])
+            self._known[approver] = owner
 
     def _enter(self, owner: str, identities: Iterable[Identity]) -> None:
         for who in identities:
@@ -99,6 +102,8 @@ class People:
 
     def canonical(self, approver: str) -> str:
         """One name for the person that `approver` is, so that two spellings never count as two people."""
+        if approver in self._known:
+            return self._known[approver]
         owners = {self._owner[name] for name in _names(identity(approver)) if name in self._owner}
         return min(owners, default=_fold(approver))
 

@@ -20,10 +20,14 @@ SECTIONS = {
     "cold gate verify, DynamoDB + S3",
     "consume, by live JTIs",
     "consume + record",
+    "deploy-bot, a crowd",
+    "deploy-bot, one core",
+    "deploy-bot, waiting",
     "gate audit verify, in a folder",
     "signers",
     "signers, requests to KMS",
 }
+COUNTED = {"signers, requests to KMS", "deploy-bot, a crowd", "deploy-bot, waiting"}  # by which no machine is slow
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="joserfc, one of the contenders, needs Python 3.11")
@@ -33,7 +37,7 @@ def test_every_section_gives_rows(tmp_path: Path) -> None:
     need(shutil.which("openssl") is not None, "openssl")
     need(shutil.which("redis-server") is not None, "redis-server (apt install redis-server)")
     need(softhsm_module() is not None, "SoftHSM (apt install softhsm2)")
-    for module in ("ministack", "awscli", "jwt", "joserfc", "redis", "pkcs11"):
+    for module in ("ministack", "awscli", "jwt", "joserfc", "redis", "pkcs11", "uvicorn"):
         need(find_spec(module) is not None, module)
     result = tmp_path / "bench.json"
     command = [sys.executable, "-m", "scripts.benchmarks", "--quick", "--json", str(result)]
@@ -44,7 +48,7 @@ def test_every_section_gives_rows(tmp_path: Path) -> None:
     figures = json.loads(result.read_text())
     assert {row["section"] for row in figures["rows"]} == SECTIONS
     assert all(row["value"] > 0 or row["target"] == 0 for row in figures["rows"])
-    assert all(row["met"] for row in figures["rows"] if row["section"] == "signers, requests to KMS")
+    assert all(row["met"] for row in figures["rows"] if row["section"] in COUNTED and row["target"] is not None)
     assert all((row["met"] is None) == (row["target"] is None) for row in figures["rows"])
     assert figures["about"]["sizes"] == "quick"
     assert all(row["section"] in done.stdout and row["name"] in done.stdout for row in figures["rows"])

@@ -46,7 +46,9 @@ def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> S
     policy = PolicySource(settings.policy)
     state = open_state(settings.state, settings.base)
     forge = settings.github.forge() if settings.github else None
-    logbook = Logbook(_stores(settings, policy), clock)
+    stores = cache(_open_stores)  # connecting takes longer than a record
+    own = (settings.audit, settings.replay, settings.base) if settings.audit else None
+    logbook = Logbook(lambda: stores(*(own or _places(policy))), clock)
     herald = Herald(state, _channels(settings, forge), lambda *asked: _tell(desk, settings.url, *asked), clock)
     desk = Desk(
         url=settings.url,
@@ -74,7 +76,7 @@ def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> S
         enrolment=Enrolment(state, keyring, clock),
         doorkeeper=Doorkeeper(settings.jobs, settings.url),
         providers=(trial,) if trial else tuple(providers),
-        history=History(lambda: _history(policy)),
+        history=History(lambda: stores(*_places(policy))),
         limits=Limits(),
         views=Views(),
         dev=trial,
@@ -82,18 +84,14 @@ def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> S
     )
 
 
-def _stores(settings: Settings, policy: PolicySource) -> Callable[[], tuple[AuditLog, ReplayStore]]:
-    """Where the bot records: its own log and heads, or the policy's."""
-    if not settings.audit:
-        return lambda: _history(policy)
-    return cache(
-        lambda: (open_audit_log(settings.audit, settings.base), open_replay_store(settings.replay, settings.base))
-    )
+def _open_stores(audit: str, replay: str, base: Path | None) -> tuple[AuditLog, ReplayStore]:
+    return open_audit_log(audit, base), open_replay_store(replay, base)
 
 
-def _history(policy: PolicySource) -> tuple[AuditLog, ReplayStore]:
+def _places(policy: PolicySource) -> tuple[str, str, Path | None]:
+    """Where the policy says that decisions are recorded."""
     loaded = policy.current()
-    return loaded.audit_log(), loaded.replay_store()
+    return loaded.policy.audit, loaded.policy.replay, loaded.base
 
 
 def _signer(settings: Settings, pin: Callable[[], str]) -> Callable[[], Signer]:

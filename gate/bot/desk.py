@@ -329,8 +329,9 @@ class Desk:
             raise NotAllowed(denial.message, hint=denial.hint, expected=denial.expected, actual=denial.actual) from None
         try:
             token = issuer.seal(claims)
+            approval = decode(token)
             for step in STEPS:
-                step.check(decode(token), standing.request.deployment, policy, self._now)
+                step.check(approval, standing.request.deployment, policy, self._now)
         except GateError as error:
             raise Unavailable(f"The approval can't be signed: {error.message}", hint=error.hint) from None
         return token

@@ -65,6 +65,7 @@ class Views:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,  # they change with the version only, and each page would look
         )
         self._environment.filters |= {"shown": shown, "utc": utc, "within": within}
         self._environment.globals |= {"asset_url": asset_url, "plural": plural}

@@ -12,7 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks import checks, coldstart, live, proof, roundtrips, signers, writers
+from scripts.benchmarks import (
+    bot,
+    botcrowd,
+    botwaiting,
+    checks,
+    coldstart,
+    live,
+    proof,
+    roundtrips,
+    signers,
+    writers,
+)
 from scripts.benchmarks.measure import FULL, QUICK, Row, Sizes
 from tests.parts import Aws, running_aws
 
@@ -44,6 +55,9 @@ def _rows(folder: Path, sizes: Sizes, only: str) -> Iterator[Row]:
             proof.SECTION: lambda: proof.rows(folder / "proof", sizes),
             signers.SECTION: lambda: signers.rows(folder / "signers", sizes, aws),
             roundtrips.SECTION: lambda: roundtrips.rows(folder / "roundtrips", sizes, aws),
+            bot.SECTION: lambda: bot.rows(folder / "bot", sizes),
+            botcrowd.SECTION: lambda: botcrowd.rows(folder / "crowd", sizes),
+            botwaiting.SECTION: lambda: botwaiting.rows(folder / "waiting", sizes),
         }
         for section, part in parts.items():
             if only in section:

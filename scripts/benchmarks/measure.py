@@ -50,6 +50,11 @@ class Sizes(NamedTuple):
     consumptions: int
     records: tuple[int, ...]
     signatures: int  # in each round
+    bot_rounds: int
+    bot_answers: int  # of each kind, in each round
+    bot_approvals: int  # in each round
+    crowd: int  # engineers, four for each job
+    wait: float  # seconds that a job is taken to wait
 
 
 FULL = Sizes(
@@ -66,6 +71,11 @@ FULL = Sizes(
     consumptions=800,
     records=(1_000, 10_000, 100_000),
     signatures=20,
+    bot_rounds=15,
+    bot_answers=160,
+    bot_approvals=32,
+    crowd=200,
+    wait=1800,
 )
 QUICK = Sizes(
     rounds=2,
@@ -81,6 +91,11 @@ QUICK = Sizes(
     consumptions=5,
     records=(10, 100),
     signatures=2,
+    bot_rounds=1,
+    bot_answers=8,
+    bot_approvals=8,
+    crowd=8,
+    wait=180,
 )
 
 
