@@ -77,7 +77,7 @@ class SignInPages:
         if call.cookie:
             self._site.sessions.end(call.cookie)
         response = RedirectResponse(next_path, 303)
-        cookie = self._site.sessions.begin(person, signed_in.name, signed_in.provider)
+        cookie = self._site.sessions.begin(person, signed_in.name, signed_in.provider, signed_in.identities)
         self._site.set_cookie(response, self._site.cookie_name, cookie)
         SIGN_INS.labels("signed in").inc()
         return response
