@@ -289,12 +289,13 @@ class Desk:
     def _drafted(self, standing: Standing, session: str) -> dict[str, Any]:
         key, request = standing.request.id, standing.request
         document = self._state.take("draft", self._keyring.derive("draft", session, key), self._now)
-        if document is None or document.value.get("generation") != request.generation:
+        value: Mapping[str, Any] = document.value if document else {}
+        if value.get("generation") != request.generation or not isinstance(value.get("claims"), dict):
             raise Conflict(
                 "This approval was begun too long ago, or in another tab, or was sent already.",
                 hint="Look at the request again, and approve it from there.",
             )
-        return dict(document.value["claims"])
+        return dict(value["claims"])
 
     def _check_unchanged(self, standing: Standing, person: str, claims: Mapping[str, Any]) -> None:
         """What was drafted must still be what would be drafted now, but for its id and its times."""

@@ -32,4 +32,4 @@ def troubles(site: Site) -> Iterator[str]:
         return
     party = policy.party
     if party and party.origin != site.url:
-        yield f"The policy's passkeys are for {party.origin}, not for this bot's url {site.url}: nobody can use one here."
+        yield f"The policy's passkeys are for {party.origin}, this bot is at {site.url}: nobody can use one here."
