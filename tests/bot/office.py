@@ -112,7 +112,7 @@ class Office:
         self.policy = PolicySource(str(self.world.path), clock=lambda: self.world.now)
         self.keyring = Keyring(self.key)
         self.signer: Callable[[], Any] = lambda: self.world.signer
-        self.stores: Callable[[], Any] = lambda: (self.world.loaded().audit_log(), self.world.loaded().replay_store())
+        self.stores: Callable[[], Any] = self._stores
         channels: list[Channel] = list(self.channels)
         self.herald = Herald(self.state, channels, lambda *asked: _tell(self.desk, ORIGIN, *asked), self.clock)
         self.desk = Desk(
@@ -127,6 +127,10 @@ class Office:
             life=self.life,
             clock=self.clock,
         )
+
+    def _stores(self) -> Any:
+        loaded = self.policy.current()
+        return loaded.audit_log(), loaded.replay_store()
 
     def clock(self) -> float:
         """Epoch seconds."""
