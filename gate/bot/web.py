@@ -229,7 +229,10 @@ class Shell:
             REQUEST_ID.reset(token)
 
     def _refusal(self, request: Request) -> Response | None:
-        """What is not even looked at: another host's request, or a form that another site's page sends."""
+        """What is not even looked at: a flood of headers, another host's request, or a form of another site's page."""
+        headers = request.scope["headers"]
+        if len(headers) > _MOST_HEADERS or sum(len(name) + len(value) for name, value in headers) > _MOST_HEAD:
+            return JSONResponse({"error": {"message": "There is more in the head than anybody has to say."}}, 431)
         if request.headers.get("host", "") not in self._hosts and not _is_probe(request):
             return JSONResponse({"error": {"message": "This bot is not at that host."}}, 421)
         if request.method in ("GET", "HEAD"):
@@ -240,6 +243,7 @@ class Shell:
         return None
 
 
+_MOST_HEADERS, _MOST_HEAD = 100, 32 * 1024  # how many, and bytes of them
 _PROBES = ("/healthz", "/readyz", "/metrics")
 _METHODS = ("GET", "HEAD", "POST")
 _QUIET = {*_PROBES, "/static/{path:path}"}

@@ -1,5 +1,6 @@
 """Somebody at a bot's pages without a browser, who can send whatever a browser would not."""
 
+import base64
 import http.client
 import json
 import re
@@ -10,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from tests.bot.provider import Provider
-from tests.core.authenticator import Authenticator, unbase64url
+from tests.core.authenticator import Authenticator
 
 
 @dataclass
@@ -96,7 +97,7 @@ class Visitor:
         if passkey:
             answer = self.post(f"{path}/challenge", form, Accept="application/json")
             assert answer.status == 200, answer.text
-            form["credential"] = json.dumps(passkey.assert_(unbase64url(answer.json["challenge"])))
+            form["credential"] = json.dumps(passkey.assert_(base64.urlsafe_b64decode(answer.json["challenge"] + "=")))
         return self.post(f"{path}/approve", form)
 
     def decline(self, key: str, reason: str) -> Answer:
