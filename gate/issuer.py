@@ -32,6 +32,11 @@ class Issuer:
         kids = [kid for kid, trusted in policy.keys.items() if trusted.key.spki == signer.public_key.spki]
         return cls(signer, name=name, audience=policy.audience, kid=kids[-1] if kids else "")
 
+    @property
+    def kid(self) -> str:
+        """What its tokens call the signer's key."""
+        return self._kid
+
     def issue(
         self,
         deployment: Deployment,

@@ -121,10 +121,6 @@ class People:
         numbers, known = _numbers(theirs), _numbers(self._aliases[owner])
         return None if numbers and known and not numbers & known else owner
 
-    def knows(self, name: str) -> bool:
-        """True if `name` is the canonical name of somebody in the policy."""
-        return name in self._aliases
-
     def _names_of(self, approver: str) -> frozenset[str]:
         return _names(identity(approver)).union(self._aliases.get(self.canonical(approver), ()))
 

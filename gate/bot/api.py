@@ -5,9 +5,9 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from gate.bot.asked import resolve
-from gate.bot.desk import Standing
 from gate.bot.errors import BotError, NotProved
 from gate.bot.metrics import ASKED
+from gate.bot.register import Standing
 from gate.bot.site import Site
 from gate.bot.web import Call
 

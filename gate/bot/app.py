@@ -11,21 +11,24 @@ from starlette.types import ASGIApp
 from gate.bot.api import JobsApi
 from gate.bot.devpages import DevPages
 from gate.bot.historypages import HistoryPages
-from gate.bot.operations import Operations
+from gate.bot.operations import Operations, healthz
 from gate.bot.pages import Pages
 from gate.bot.secret import Secret
 from gate.bot.signinpages import SignInPages
 from gate.bot.site import Site
 from gate.bot.web import Endpoint, Handler, Shell
+from gate.bot.webhook import MAX_BODY as MAX_WEBHOOK
 from gate.bot.webhooks import Webhooks
 
 
 def create_app(site: Site, webhook_secret: Secret | None = None, webhook_issuer: str = "") -> ASGIApp:
     """The application of a site."""
     endpoint = Endpoint(site.cookie_name, site.sessions.of, site.error_page)
+    github = Webhooks(site, webhook_secret, webhook_issuer).github
     routes = [
-        Route(path, endpoint(handler), methods=[method])
-        for method, path, handler in _handlers(site, webhook_secret, webhook_issuer)
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/webhooks/github", endpoint(github, MAX_WEBHOOK), methods=["POST"]),
+        *(Route(path, endpoint(handler), methods=[method]) for method, path, handler in _handlers(site)),
     ]
 
     @asynccontextmanager
@@ -38,7 +41,7 @@ def create_app(site: Site, webhook_secret: Secret | None = None, webhook_issuer:
     return Shell(Starlette(routes=[*routes, nowhere], lifespan=lifespan), url=site.url)
 
 
-def _handlers(site: Site, webhook_secret: Secret | None, webhook_issuer: str) -> list[tuple[str, str, Handler]]:
+def _handlers(site: Site) -> list[tuple[str, str, Handler]]:
     pages, sign_in, jobs, operations = Pages(site), SignInPages(site), JobsApi(site), Operations(site)
     handlers: list[tuple[str, str, Handler]] = [
         ("GET", "/", pages.home),
@@ -57,8 +60,6 @@ def _handlers(site: Site, webhook_secret: Secret | None, webhook_issuer: str) ->
         ("POST", "/sign-out", sign_in.sign_out),
         ("POST", "/api/requests", jobs.ask),
         ("GET", "/api/requests/{id}", jobs.poll),
-        ("POST", "/webhooks/github", Webhooks(site, webhook_secret, webhook_issuer).github),
-        ("GET", "/healthz", operations.healthz),
         ("GET", "/readyz", operations.readyz),
         ("GET", "/metrics", operations.metrics),
         ("GET", "/static/{path:path}", operations.static),

@@ -25,6 +25,7 @@ from gate.bot.providers import Provider, open_provider
 from gate.bot.sessions import Sessions
 from gate.bot.settings import Settings
 from gate.bot.site import Site
+from gate.bot.startup import check_secrets
 from gate.bot.state import open_state
 from gate.bot.views import Views
 from gate.forge.github import GitHub
@@ -39,8 +40,10 @@ def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> S
     """The site of these settings; `pin` gives the PIN of a `pkcs11:` key. Nothing is contacted yet.
 
     Raises:
-        GateError: a part can't be what the settings say.
+        GateError: a part can't be what the settings say, or a secret is missing.
     """
+    if not dev:
+        check_secrets(settings)
     clock = time.time
     keyring = Keyring(settings.session_key.read().encode())
     policy = PolicySource(settings.policy)
@@ -141,7 +144,7 @@ def _tell(desk: Desk, url: str, key: str, generation: int, news: News) -> Notice
         approvers=tuple(sorted(standing.environment.approvers)),
         expires_at=request.expires_at,
         rerun=request.rerun,
-        held=request.held,
+        held=bool(request.held),
         forge=request.forge,
         attempt=request.attempt,
     )

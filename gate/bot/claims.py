@@ -72,7 +72,7 @@ def read_job(kind: Kind, issuer: str, claims: Mapping[str, Any]) -> Job:
 
 def _github(issuer: str, read: "_Reader") -> Job:
     repository, run_id = read.text("repository", _MOST_TEXT), read.number("run_id")
-    host = _github_host(issuer)
+    host = github_host(issuer)
     return Job(
         issuer=issuer,
         repository=parse_repository(repository),
@@ -89,7 +89,7 @@ def _github(issuer: str, read: "_Reader") -> Job:
     )
 
 
-def _github_host(issuer: str) -> str:
+def github_host(issuer: str) -> str:
     """Where people see what this issuer vouches for: an enterprise may have a path of its own at github.com's issuer,
     GitHub Enterprise Server has its issuer below its own host. "" where that can't be told."""
     if issuer == _GITHUB or issuer.startswith(f"{_GITHUB}/"):

@@ -4,53 +4,41 @@ Every change is a compare-and-set, so that any of several bots may do the next s
 nothing half done.
 """
 
+import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from gate.bot.eligibility import Verdict, check_may, check_wanted, judge
-from gate.bot.errors import Conflict, NotAllowed, NotFound, NotProved, Unavailable
+from gate.bot.errors import BotError, Conflict, NotAllowed, NotFound, NotProved, Unavailable
 from gate.bot.facts import Lookup
+from gate.bot.generations import begun, is_over, joined
 from gate.bot.herald import Herald
 from gate.bot.keyring import Keyring
 from gate.bot.policysource import PolicySource
+from gate.bot.register import Register, Standing, busy
 from gate.bot.request import ApprovalRequest, Declined, Given
-from gate.bot.state import Document, State
-from gate.errors import Denied, GateError
+from gate.bot.state import State
+from gate.errors import Denied, GateError, UsageError
 from gate.issuer import Issuer
 from gate.passkey import challenge
-from gate.policy import Environment, Policy
+from gate.policy import Policy
 from gate.signers import Signer
 from gate.steps import STEPS
 from gate.tokens import decode
-from gate.verification import check_passkeys
+from gate.verification import check_age, check_passkeys
 
 if TYPE_CHECKING:
     from gate.bot.asked import Asked
-    from gate.bot.claims import Job
     from gate.bot.logbook import Logbook
 
-KEPT = 24 * 3600  # seconds that a request can still be looked at after it ran out
 DRAFT_LIFE = 300  # seconds to find one's passkey
 _AMR = ("mfa", "user")  # RFC 8176: a key and the gesture that unlocks it; a person was there
-_SAME_ANSWER = 60  # seconds
-_TRIES = 20
-
-
-class Standing(NamedTuple):
-    """A request as it stands now, under the policy of now."""
-
-    request: ApprovalRequest
-    environment: Environment
-    policy: Policy
-    now: int
-
-    @property
-    def status(self) -> str:
-        """`open`, `approved`, `declined` or `expired`."""
-        return self.request.status(self.environment.approvals, self.now)
+_UNTOLD = 10  # seconds that a change may take until it can be told
+_BINDING = ("sha", "repository", "environment", "run_id")
+_LOG = logging.getLogger(__name__)
 
 
 class Desk:
@@ -71,6 +59,7 @@ class Desk:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._url = url
+        self._register = Register(state, policy, clock)
         self._policy = policy
         self._signer = signer
         self._state = state
@@ -79,12 +68,12 @@ class Desk:
         self._herald = herald
         self._logbook = logbook
         self._life = life
-        self._clock = clock
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
-    def ask(self, asked: "Asked", *, held: bool = False) -> Standing:
-        """The request of this run for this deployment: the one that is there, or a new one.
+    def ask(self, asked: "Asked", *, held: str = "") -> Standing:
+        """The request of this run for this deployment: the one that is there, or a new one. `held` is the id of the
+        delivery by which GitHub says that it holds the job.
 
         Raises:
             NotAllowed: the policy would never let this be approved.
@@ -95,38 +84,47 @@ class Desk:
             environment = check_wanted(asked.deployment, policy)
         except Denied as denial:
             raise NotAllowed(denial.message, hint=denial.hint, expected=denial.expected, actual=denial.actual) from None
-        request = self._entered(asked, environment, held=held)
+        request = self._entered(asked, environment.approvals, held)
         if request.facts is None:
-            request = self.look_up(request.id) or request
-        return Standing(request, environment, policy, self._now)
+            try:
+                request = self.look_up(request.id) or request
+            except BotError as error:  # people can do without, and may ask again
+                _LOG.warning("no facts", extra={"error": error.message})
+        return self._register.standing(request)
 
-    def _entered(self, asked: "Asked", environment: Environment, *, held: bool) -> ApprovalRequest:
-        key, job, rerun = self._id(asked), asked.job, asked.rerun
-        for _ in range(_TRIES):
+    def _entered(self, asked: "Asked", needed: int, held: str) -> ApprovalRequest:
+        key, new = self._id(asked), False
+
+        def change(before: ApprovalRequest | None) -> ApprovalRequest:
+            nonlocal new
             now = self._now
-            document = self._state.get("request", key, now)
-            before = ApprovalRequest.from_json(document.value) if document else None
-            if before and not _is_over(before, environment.approvals, job, now):
-                if before.attempt >= job.attempt and (before.rerun or not rerun):
-                    return before
-                request = replace(before, attempt=max(before.attempt, job.attempt), rerun=before.rerun or rerun)
-            else:
-                request = _new(key, asked, before, held=held, now=now, life=self._life)
-                self._herald.announce(request, "expired", due_at=request.expires_at)
-                self._herald.announce(request, "asked", due_at=now + 10)
-            if self._saved(request, document):
-                if request.generation != (before.generation if before else 0):
-                    self._herald.hurry(request, "asked")
-                return request
-        raise _busy()
+            new = before is None or is_over(self._register.standing(before).request, needed, asked, held, now)
+            if before is not None and not new:
+                more = joined(before, asked.job, asked, held)
+                return before if more == before else more
+            request = begun(key, asked, before, held=held, now=now, life=self._life)
+            self._herald.announce(request, "expired", due_at=request.expires_at)
+            self._herald.announce(request, "asked", due_at=now + _UNTOLD)
+            return request
+
+        request = self._register.enter(key, change)
+        if new:
+            self._herald.hurry(request, "asked")
+        return request
 
     def _id(self, asked: "Asked") -> str:
-        """The same for the same run; for a run without an id one that is never met again."""
+        """The same for the same run; for a run without an id one that is never met again. A job that only says what
+        another has proved, or of which another asker speaks, has a request of its own."""
         deployment = asked.deployment
-        run = deployment.run_id or secrets.token_urlsafe(24)
-        repository = deployment.repository_id or deployment.repository
         return self._keyring.derive(
-            "request", asked.job.issuer, repository, run, deployment.environment, deployment.sha
+            "request",
+            asked.job.issuer,
+            deployment.repository_id,
+            deployment.repository,
+            deployment.run_id or secrets.token_urlsafe(24),
+            deployment.environment,
+            deployment.sha,
+            *(name for name in _BINDING if name in asked.said),
         )
 
     def secret(self, request: ApprovalRequest) -> str:
@@ -147,36 +145,35 @@ class Desk:
                 "This is not the job that asked.", hint="Ask again: the answer has the secret of this request."
             )
         if standing.status == "approved" and request.handed_to < request.attempt:
-            standing = standing._replace(request=self._changed(key, _handed_over))
+            standing = self._register.change(key, lambda newest: _handed_over(newest, request.generation))
         return standing
 
     # --- people -----------------------------------------------------------------------------------------------------
 
     def find(self, key: str) -> Standing:
-        """The request called `key`.
-
-        Raises:
-            NotFound: there is none, or it ran out long ago.
-        """
-        now = self._now
-        document = self._state.get("request", key, now)
-        if document is None:
-            raise NotFound(
-                "There is no such request.", hint="It may have run out long ago. A new run of the job asks again."
-            )
-        return self._standing(ApprovalRequest.from_json(document.value), now)
+        """See `Register.find`."""
+        return self._register.find(key)
 
     def everything(self) -> list[Standing]:
-        """All requests of the last day, newest first; those whose environment the policy no longer has are left out."""
-        now = self._now
-        found = [ApprovalRequest.from_json(document.value) for document in self._state.list("request", now)]
-        known = self._policy.current().policy.environments
-        listed = sorted(found, key=lambda request: -request.asked_at)
-        return [self._standing(request, now) for request in listed if request.deployment.environment in known]
+        """See `Register.everything`."""
+        return self._register.everything()
 
     def verdict(self, standing: Standing, person: str) -> Verdict:
         """May the person whose canonical name is `person` approve it?"""
         return judge(standing.request, person, standing.policy, self._issuer(standing.policy), standing.now)
+
+    def check_signer(self) -> None:
+        """Check that the bot's key can be used, and that the policy trusts it.
+
+        Raises:
+            Unavailable: it can't, or does not.
+        """
+        policy = self._policy.current().policy
+        issuer = self._issuer(policy)
+        if issuer.kid not in policy.keys:
+            raise Unavailable(
+                "The policy does not list the bot's key.", hint="Add it to the policy: gate keys show prints the entry."
+            )
 
     def draft(self, key: str, person: str, session: str, reason: str) -> tuple[dict[str, Any], bytes]:
         """The claims that the person is about to agree to, kept for a few minutes, and the challenge for their passkey.
@@ -184,19 +181,20 @@ class Desk:
         Raises:
             NotAllowed: they may not approve it.
         """
-        claims = self._claims(self.find(key), person, reason, amr=_AMR)
+        standing = self.find(key)
+        claims = self._claims(standing, person, reason, amr=_AMR)
         slot, now = self._keyring.derive("draft", session, key), self._now
         document = self._state.get("draft", slot, now)
         written = self._state.put(
             "draft",
             slot,
-            claims,
+            {"claims": claims, "generation": standing.request.generation},
             expires_at=now + DRAFT_LIFE,
             expected=document.version if document else 0,
             now=now,
         )
         if written is None:
-            raise _busy()
+            raise busy()
         return claims, challenge(claims)
 
     def approve(
@@ -213,7 +211,7 @@ class Desk:
         if assertion is None:
             claims = self._claims(standing, person, reason, amr=())
         else:
-            claims = self._drafted(key, session) | {"passkey": dict(assertion)}
+            claims = self._drafted(standing, session) | {"passkey": dict(assertion)}
             self._check_unchanged(standing, person, claims)
         token = self._sealed(standing, claims)
         given = Given(
@@ -226,8 +224,7 @@ class Desk:
             passkey=assertion is not None,
         )
         self._logbook.approved(standing.request.deployment, given)
-        self._herald.announce(standing.request, "approved", due_at=self._now + 10)
-        return self._closed(key, lambda request: self._approved(request, given, standing), "approved", standing)
+        return self._closed(standing, "approved", lambda newest: self._approved(newest, given))
 
     def decline(self, key: str, person: str, reason: str) -> ApprovalRequest:
         """Take the person's no, which is final.
@@ -241,16 +238,10 @@ class Desk:
             approver = check_may(standing.request, person, standing.environment, standing.policy)
         except Denied as denial:
             raise NotAllowed(denial.message, hint=denial.hint) from None
-        _check_open(standing)
+        _check_open(standing, standing)
         declined = Declined(approver, reason, self._now)
         self._logbook.declined(standing.request.deployment, declined)
-        self._herald.announce(standing.request, "declined", due_at=self._now + 10)
-
-        def change(request: ApprovalRequest) -> ApprovalRequest:
-            _check_open(standing._replace(request=request, now=self._now))
-            return replace(request, declined=declined)
-
-        return self._closed(key, change, "declined", standing)
+        return self._closed(standing, "declined", lambda newest: replace(newest.request, declined=declined))
 
     def look_up(self, key: str) -> ApprovalRequest | None:
         """Ask the forge for the facts of a request, unless they are known; None if the request is gone by then."""
@@ -259,7 +250,7 @@ class Desk:
             if request.facts is not None and not request.facts.trouble:
                 return request
             facts = self._lookup.facts(request.deployment, request.forge, self._policy.current())
-            return self._changed(key, lambda newest: newest.with_facts(facts))
+            return self._register.change(key, lambda newest: newest.request.with_facts(facts)).request
         except (NotFound, Conflict):
             return None
 
@@ -267,51 +258,49 @@ class Desk:
 
     @property
     def _now(self) -> int:
-        return int(self._clock())
-
-    def _standing(self, request: ApprovalRequest, now: int) -> Standing:
-        policy = self._policy.current().policy
-        try:
-            environment = check_wanted(request.deployment, policy)
-        except Denied as denial:
-            raise NotFound(f"This request can't be approved any more: {denial.message}", hint=denial.hint) from None
-        return Standing(request, environment, policy, now)
+        return self._register.now
 
     def _issuer(self, policy: Policy) -> Issuer:
         try:
-            return Issuer.under(policy, self._signer(), name=self._url)
+            signer = self._signer()
         except GateError as error:
             raise Unavailable(f"The bot's key can't be used: {error.message}", hint=error.hint) from None
+        return Issuer.under(policy, signer, name=self._url)
 
     def _claims(self, standing: Standing, person: str, reason: str, *, amr: tuple[str, ...]) -> dict[str, Any]:
         verdict = self.verdict(standing, person)
         if not verdict.may:
             raise NotAllowed(verdict.message, hint=verdict.hint)
-        return self._issuer(standing.policy).draft(
-            standing.request.deployment,
-            verdict.approver,
-            now=standing.now,
-            ttl=standing.environment.max_age,
-            reason=reason,
-            amr=amr,
-        )
+        issuer = self._issuer(standing.policy)
+        try:
+            claims = issuer.draft(
+                standing.request.deployment,
+                verdict.approver,
+                now=standing.now,
+                ttl=standing.environment.max_age,
+                reason=reason,
+                amr=amr,
+            )
+            issuer.preview(claims)
+        except (Denied, UsageError) as error:  # all but the reason was checked
+            raise BotError(error.message, hint=error.hint, expected=error.expected, actual=error.actual) from None
+        return claims
 
-    def _drafted(self, key: str, session: str) -> dict[str, Any]:
+    def _drafted(self, standing: Standing, session: str) -> dict[str, Any]:
+        key, request = standing.request.id, standing.request
         document = self._state.take("draft", self._keyring.derive("draft", session, key), self._now)
-        if document is None:
+        value: Mapping[str, Any] = document.value if document else {}
+        if value.get("generation") != request.generation or not isinstance(value.get("claims"), dict):
             raise Conflict(
                 "This approval was begun too long ago, or in another tab, or was sent already.",
                 hint="Look at the request again, and approve it from there.",
             )
-        return dict(document.value)
+        return dict(value["claims"])
 
     def _check_unchanged(self, standing: Standing, person: str, claims: Mapping[str, Any]) -> None:
         """What was drafted must still be what would be drafted now, but for its id and its times."""
         now = self._claims(standing, person, claims.get("reason", ""), amr=_AMR)
-        ours = {"jti", "iat", "exp"}
-        if {n: v for n, v in now.items() if n not in ours} != {
-            n: v for n, v in claims.items() if n not in ours | {"passkey"}
-        }:
+        if _agreed(now) != _agreed(claims):
             raise Conflict("The request changed while it was approved.", hint="Look at it again.")
 
     def _sealed(self, standing: Standing, claims: Mapping[str, Any]) -> str:
@@ -323,7 +312,9 @@ class Desk:
         """
         issuer, policy = self._issuer(standing.policy), standing.policy
         try:
-            check_passkeys([issuer.preview(claims)], standing.environment, policy)
+            preview = issuer.preview(claims)
+            check_age([preview], standing.environment)
+            check_passkeys([preview], standing.environment, policy)
         except Denied as denial:
             self._logbook.unproved(str(claims["sub"]), denial)
             raise NotAllowed(denial.message, hint=denial.hint, expected=denial.expected, actual=denial.actual) from None
@@ -336,88 +327,45 @@ class Desk:
             raise Unavailable(f"The approval can't be signed: {error.message}", hint=error.hint) from None
         return token
 
-    def _approved(self, request: ApprovalRequest, given: Given, standing: Standing) -> ApprovalRequest:
-        now, people = self._now, standing.policy.people
-        _check_open(standing._replace(request=request, now=now))
-        if request.approval_by(given.person, people, now):
+    def _approved(self, newest: Standing, given: Given) -> ApprovalRequest:
+        request = newest.request
+        if request.approval_by(given.person, newest.policy.people, newest.now):
             raise Conflict("You have approved this already.", hint="It waits for somebody else.")
-        live = tuple(other for other in request.approvals if now < other.expires_at)
-        return replace(request, approvals=(*live, given))
+        return replace(request, approvals=(*request.live(newest.now), given))
 
     def _closed(
-        self, key: str, change: Callable[[ApprovalRequest], ApprovalRequest], news: Any, standing: Standing
+        self, seen: Standing, news: Literal["approved", "declined"], change: Callable[[Standing], ApprovalRequest]
     ) -> ApprovalRequest:
-        request = self._changed(key, change)
-        if request.status(standing.environment.approvals, self._now) == news:
-            self._herald.hurry(request, news)
-        return request
+        """Change the request that somebody saw while it was open, and have it told if that closed it. The errand is
+        written first: whoever dies now leaves it to another bot."""
 
-    def _changed(self, key: str, change: Callable[[ApprovalRequest], ApprovalRequest]) -> ApprovalRequest:
-        for _ in range(_TRIES):
-            document = self._state.get("request", key, self._now)
-            if document is None:
-                raise NotFound("There is no such request any more.", hint="A new run of the job asks again.")
-            request = change(ApprovalRequest.from_json(document.value))
-            if self._saved(request, document):
-                return request
-        raise _busy()
+        def checked(newest: Standing) -> ApprovalRequest:
+            _check_open(newest, seen)
+            return change(newest)
 
-    def _saved(self, request: ApprovalRequest, document: Document | None) -> bool:
-        written = self._state.put(
-            "request",
-            request.id,
-            request.as_json(),
-            expires_at=request.expires_at + KEPT,
-            expected=document.version if document else 0,
-            now=self._now,
-        )
-        return written is not None
+        self._herald.announce(seen.request, news, due_at=self._now + _UNTOLD)
+        standing = self._register.change(seen.request.id, checked)
+        if standing.status == news:
+            self._herald.hurry(standing.request, news)
+        return standing.request
 
 
-def _new(
-    key: str, asked: "Asked", before: ApprovalRequest | None, *, held: bool, now: int, life: int
-) -> ApprovalRequest:
-    job = asked.job
-    return ApprovalRequest(
-        deployment=replace(asked.deployment, request_id=key),
-        generation=before.generation + 1 if before else 1,
-        attempt=job.attempt,
-        asked_at=now,
-        expires_at=now + life,
-        asker=job.issuer,
-        run_url=job.run_url,
-        run_sha=job.sha,
-        ref=job.ref,
-        workflow=job.workflow,
-        event=job.event,
-        forge=job.forge,
-        said=tuple(sorted(asked.said)),
-        rerun=asked.rerun,
-        held=held,
-    )
+def _handed_over(newest: Standing, generation: int) -> ApprovalRequest:
+    """Only what is approved, and not a newer request, whose job has another secret."""
+    request = newest.request
+    if request.generation != generation or newest.status != "approved":
+        raise Conflict("The request changed just now.", hint="Ask again.")
+    return replace(request, approvals=request.live(newest.now) or request.approvals, handed_to=request.attempt)
 
 
-def _is_over(request: ApprovalRequest, needed: int, job: "Job", now: int) -> bool:
-    """Whether a run that asks needs a new request. The same attempt gets the same answer again; where nobody proves
-    which attempt it is, the same answer only for a while."""
-    status = request.status(needed, now)
-    if status == "open":
-        return False
-    if "attempt" in job.proved:
-        handed_over = not request.live(now) or bool(request.handed_to)
-        return request.attempt < job.attempt and (status != "approved" or handed_over)
-    ended_at = request.declined.at if request.declined else max(given.expires_at for given in request.approvals)
-    return now >= (request.expires_at if status == "expired" else ended_at) + _SAME_ANSWER
+def _check_open(newest: Standing, seen: Standing) -> None:
+    if newest.status != "open":
+        raise Conflict(f"It is too late: this request is {newest.status}.", hint="Look at it again.")
+    if newest.request.generation != seen.request.generation:
+        raise Conflict("The run has asked anew meanwhile.", hint="Look at the request again.")
 
 
-def _handed_over(request: ApprovalRequest) -> ApprovalRequest:
-    return replace(request, handed_to=request.attempt)
-
-
-def _check_open(standing: Standing) -> None:
-    if standing.status != "open":
-        raise Conflict(f"It is too late: this request is {standing.status}.", hint="Look at it again.")
-
-
-def _busy() -> Unavailable:
-    return Unavailable("Too many people are at this request at once.", hint="Try again in a moment.")
+def _agreed(claims: Mapping[str, Any]) -> dict[str, Any]:
+    """What somebody agrees to: everything but the id and the times, and for how long."""
+    said = {name: value for name, value in claims.items() if name not in ("jti", "iat", "exp", "passkey")}
+    return said | {"life": claims["exp"] - claims["iat"]}

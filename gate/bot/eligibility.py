@@ -1,8 +1,9 @@
 """May this person approve this request, and if not, why? What the gate would say, said before they try."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
-from gate.bot.request import ApprovalRequest
+from gate.bot.request import ApprovalRequest, Given
 from gate.deployment import Deployment
 from gate.errors import Denied, ReasonCode
 from gate.issuer import Issuer
@@ -10,8 +11,8 @@ from gate.models import Commit, Identity
 from gate.policy import Environment, Policy
 from gate.steps import STEPS
 from gate.text import plural
-from gate.tokens import Approval
-from gate.verification import check_age, check_separation
+from gate.tokens import Approval, decode
+from gate.verification import check_age, check_passkeys, check_separation
 
 
 class Verdict(NamedTuple):
@@ -107,6 +108,27 @@ _OVER = {
     "declined": "This was declined.",
     "expired": "This request has run out. A new run, or a re-run, asks again.",
 }
+
+
+def counted(request: ApprovalRequest, policy: Policy, now: int) -> ApprovalRequest:
+    """The request without those live approvals that the gate would not count under the policy of now. Once a job has
+    the tokens, they are what they are."""
+    if request.handed_to:
+        return request
+    good = tuple(
+        given for given in request.approvals if now >= given.expires_at or _still_holds(given, request, policy, now)
+    )
+    return replace(request, approvals=good) if good != request.approvals else request
+
+
+def _still_holds(given: Given, request: ApprovalRequest, policy: Policy, now: int) -> bool:
+    try:
+        approval = decode(given.token)
+        _check(approval, request, policy, now)
+        check_passkeys([approval], policy.environments[request.deployment.environment], policy)
+    except Denied:
+        return False
+    return True
 
 
 def commits_of(request: ApprovalRequest) -> list[Commit]:

@@ -1,5 +1,6 @@
 """What the forge says of the commits that are new in a deployment, for people to read before they say yes."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from urllib.parse import urlsplit
 
@@ -8,12 +9,13 @@ from gate.chain import allowed_shas
 from gate.deployment import Deployment
 from gate.errors import GateError
 from gate.forge import History
-from gate.models import Commit
+from gate.models import Commit, Identity
 from gate.text import printable
 from gate.wiring import LoadedPolicy
 
 _LISTED = 30  # commits that the page names
-_MOST_ROLES = 1_000  # that one document carries
+_MOST_ROLES = 1_000  # that one document carries,
+_MOST_TEXT = 100_000  # and so many bytes of them
 
 
 class Lookup:
@@ -38,7 +40,7 @@ class Lookup:
         commits = sorted_newest_first(history.commits(deployment.repository, allowed, deployment.sha), deployment.sha)
         base = looked_at[-1] if looked_at else ""  # what stopped the search is what it was for (gate.forge.base)
         roles = {role: commit.sha for commit in commits for role in commit.people or ((),)}
-        if len(roles) > _MOST_ROLES:
+        if len(roles) > _MOST_ROLES or _length(roles) > _MOST_TEXT:
             return Facts(trouble="More people than the page can tell had a hand in it.", base=base)
         return Facts(
             commits=tuple(_line(commit) for commit in commits[:_LISTED]),
@@ -73,10 +75,15 @@ def _noted(shas: Iterator[str], seen: list[str]) -> Iterator[str]:
         yield sha
 
 
+def _length(roles: Iterable[Sequence[Identity]]) -> int:
+    """Bytes that they take in a document."""
+    return sum(len(json.dumps(who.value)) for role in roles for who in role)
+
+
 def _line(commit: Commit) -> CommitLine:
     title = commit.message.strip().partition("\n")[0]
     people = dict.fromkeys(_name(role) for role in commit.people)
-    return CommitLine(commit.sha, printable(title, 120), ", ".join(people))
+    return CommitLine(commit.sha, printable(title, 120), printable(", ".join(people), 300))
 
 
 def _name(role: Sequence[object]) -> str:

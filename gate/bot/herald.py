@@ -7,9 +7,10 @@ never left untold, and one that did not come about is not told.
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from threading import Event, Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 from gate.bot.errors import BotError
 from gate.bot.metrics import NOTICES
@@ -20,13 +21,24 @@ from gate.errors import GateError
 
 _LOG = logging.getLogger(__name__)
 _LEASE = 60  # seconds that a bot has for one errand before another bot takes it over
+_PATIENCE = 45.0  # seconds that it waits for all channels; each has a bound of its own, and this is for one without
 _MOST_TRIES = 12
+_MOST_LOOKS = 4  # for a change that has not come about, 150 s in all: whoever is to make it may be slow
 _LONGEST_PAUSE = 600  # seconds
 _KEPT = 24 * 3600  # seconds after an errand is due that it is given up
+_REMEMBERED = 60  # seconds that what was told stays known, so that a racing bot's errand does not tell it again
 _TICK = 5.0  # seconds between looks for errands that other bots left
+_ERRANDS, _DELIVERIES = 8, 4  # at once: in all, and by one channel
 
 Tell = Callable[[str, int, News], Notice | None]
-"""The notice about the request of this id and generation, None where it no longer tells this news."""
+"""The notice about the request of this id and generation, None where it does not, or no longer, tell this news."""
+
+
+class _Outcome(NamedTuple):
+    """What became of one notice in one channel: `over` if there is nothing more to do, else wait `after` seconds."""
+
+    over: bool
+    after: float = 0.0
 
 
 class Herald:
@@ -37,7 +49,8 @@ class Herald:
         self._channels = {channel.name: channel for channel in channels}
         self._tell = tell
         self._clock = clock
-        self._pool = ThreadPoolExecutor(4, thread_name_prefix="herald")
+        self._pool = ThreadPoolExecutor(_ERRANDS, thread_name_prefix="herald")
+        self._couriers = {name: ThreadPoolExecutor(_DELIVERIES, thread_name_prefix=name) for name in self._channels}
         self._stop = Event()
         self._thread = Thread(target=self._watch, name="herald", daemon=True)
 
@@ -46,11 +59,12 @@ class Herald:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking, and let what is under way end."""
+        """Stop looking, and let what is under way end. What is left stays for whoever looks next."""
         self._stop.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
         if self._thread.is_alive():
             self._thread.join()
+        for pool in (self._pool, *self._couriers.values()):
+            pool.shutdown(wait=True)
 
     def announce(self, request: ApprovalRequest, news: News, *, due_at: int) -> None:
         """Have `news` of the request told at `due_at` (epoch seconds), by whichever bot is alive then.
@@ -76,11 +90,10 @@ class Herald:
             self._pool.submit(self._guarded, lambda: self._run_one(_key(request, news)))
 
     def run_due(self) -> None:
-        """Run every errand that is due, one after the other."""
+        """Run every errand that is due, several at once."""
         now = self._now
-        for document in self._state.list("errand", now):
-            if document.value["due_at"] <= now:
-                self._run(document)
+        due = [document for document in self._state.list("errand", now) if _due_at(document) <= now]
+        wait([self._pool.submit(self._guarded, partial(self._run, one)) for one in due])
 
     @property
     def _now(self) -> int:
@@ -98,7 +111,8 @@ class Herald:
     def _guarded(self, work: Callable[[], None]) -> None:
         """Whatever goes wrong, another tick comes; a watch that died would tell nobody anything."""
         try:
-            work()
+            if not self._stop.is_set():
+                work()
         except Exception as error:  # noqa: BLE001 (see above)
             _LOG.warning("an errand failed", extra={"error": type(error).__name__})
 
@@ -114,40 +128,52 @@ class Herald:
         )
         if taken is None:
             return  # another bot has it
+        errand = dict(taken.value)
         notice = self._tell(errand["id"], errand["generation"], errand["news"])
-        done = set(errand["done"])
-        left = [] if notice is None else [channel for name, channel in self._channels.items() if name not in done]
-        failed = False
-        for channel in left:
-            if notice and self._delivered(channel, notice):
-                done.add(channel.name)
-            else:
-                failed = True
-        tries = taken.value["tries"]
-        if not failed or tries >= _MOST_TRIES:
+        if notice is None:
+            self._put_off(taken, errand, most=_MOST_LOOKS)
+            return
+        outcomes = self._deliver(notice, [name for name in self._channels if name not in errand["done"]])
+        errand["done"] = sorted({*errand["done"], *(name for name, outcome in outcomes.items() if outcome.over)})
+        if all(outcome.over for outcome in outcomes.values()):
+            self._put_back(taken, errand | {"due_at": self._now + _KEPT}, expires_at=self._now + _REMEMBERED)
+        else:
+            self._put_off(taken, errand, most=_MOST_TRIES, least=max(one.after for one in outcomes.values()))
+
+    def _put_off(self, taken: Document, errand: dict[str, Any], *, most: int, least: float = 0.0) -> None:
+        """Have it tried again later, unless it was tried often enough."""
+        if errand["tries"] >= most:
             self._state.take("errand", taken.key, self._now)
             return
-        pause = min(_LONGEST_PAUSE, 5 * 2**tries)
-        self._put_back(taken, dict(taken.value) | {"due_at": self._now + pause, "done": sorted(done)})
+        pause = max(min(_LONGEST_PAUSE, 5 * 2 ** errand["tries"]), min(_LONGEST_PAUSE, int(least) + 1))
+        self._put_back(taken, errand | {"due_at": self._now + pause})
 
-    def _delivered(self, channel: Channel, notice: Notice) -> bool:
-        """Whether there is nothing more to do for this channel."""
+    def _deliver(self, notice: Notice, names: Sequence[str]) -> dict[str, _Outcome]:
+        """Deliver to all of these channels at once: none waits for another."""
+        under_way = {name: self._couriers[name].submit(self._delivered, self._channels[name], notice) for name in names}
+        wait(under_way.values(), _PATIENCE)
+        return {name: _outcome(future) for name, future in under_way.items()}
+
+    def _delivered(self, channel: Channel, notice: Notice) -> _Outcome:
         try:
             channel.deliver(notice)
-        except GateError as error:
+        except Exception as error:  # noqa: BLE001 (a bug in one channel must not keep the others from telling)
             NOTICES.labels(channel.name, "failed").inc()
-            _LOG.warning("notice not delivered", extra={"channel": channel.name, "error": error.message})
-            return isinstance(error, Undelivered) and error.final
+            why = error.message if isinstance(error, GateError) else type(error).__name__
+            _LOG.warning("notice not delivered", extra={"channel": channel.name, "error": why})
+            if isinstance(error, Undelivered):
+                return _Outcome(error.final, error.after)
+            return _Outcome(over=False)
         NOTICES.labels(channel.name, "delivered").inc()
-        return True
+        return _Outcome(over=True)
 
-    def _put_back(self, document: Document, value: dict[str, Any]) -> Document | None:
+    def _put_back(self, document: Document, value: dict[str, Any], expires_at: int = 0) -> Document | None:
         try:
             return self._state.put(
                 "errand",
                 document.key,
                 value,
-                expires_at=document.expires_at,
+                expires_at=expires_at or document.expires_at,
                 expected=document.version,
                 now=self._now,
             )
@@ -157,3 +183,14 @@ class Herald:
 
 def _key(request: ApprovalRequest, news: News) -> str:
     return f"{request.id}.{request.generation}.{news}"
+
+
+def _due_at(document: Document) -> int:
+    """When it is due; one that no bot wrote never is, and stands in nobody's way."""
+    due_at = document.value.get("due_at")
+    return due_at if isinstance(due_at, int) else document.expires_at
+
+
+def _outcome(future: "Future[_Outcome]") -> _Outcome:
+    future.cancel()
+    return future.result() if future.done() and not future.cancelled() else _Outcome(over=False)

@@ -1,5 +1,7 @@
 """How often anybody may try: bounds per bot and address, so that guessing and flooding end early."""
 
+from ipaddress import IPv6Address, IPv6Network, ip_address
+
 from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
@@ -15,6 +17,17 @@ _LIMITS = {
     "decide": parse("60/minute"),
     "recorded failure": parse("30/minute"),  # per bot: a flood of failures must not become a flood of records
 }
+
+
+def block(address: str) -> str:
+    """What counts as one address: of IPv6 a network of 64 bits, which is what one machine gets at least."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or IPv6Network((found, 64), strict=False))
+    return str(found)
 
 
 class Limits:

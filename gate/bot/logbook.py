@@ -10,7 +10,7 @@ from gate.bot.errors import Unavailable
 from gate.bot.request import Declined, Given
 from gate.chain import append
 from gate.deployment import Deployment
-from gate.errors import Denied
+from gate.errors import Denied, GateError
 from gate.record import EventKind, Happening, digest
 from gate.replay import ReplayStore
 from gate.text import printable
@@ -68,7 +68,7 @@ class Logbook:
         )
         try:
             append(*self._stores(), entry)
-        except Denied as error:
+        except GateError as error:
             raise Unavailable(
                 f"It could not be recorded, so it does not count: {error.message}", hint=error.hint
             ) from None

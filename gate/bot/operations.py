@@ -1,5 +1,9 @@
 """What machines ask of a running bot: is it alive, is it ready, how is it doing."""
 
+import logging
+from collections.abc import Callable
+
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from gate.bot.errors import NotFound
@@ -9,6 +13,14 @@ from gate.bot.views import assets
 from gate.bot.web import Call
 from gate.errors import GateError
 
+_LOG = logging.getLogger(__name__)
+
+
+async def healthz(_: Request) -> Response:
+    """`GET /healthz`: the process answers, although every thread may wait for a store. Whoever asks may restart it if
+    it does not."""
+    return PlainTextResponse("ok\n")
+
 
 class Operations:
     """The handlers of a site for machines."""
@@ -16,14 +28,10 @@ class Operations:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def healthz(self, call: Call) -> Response:  # noqa: ARG002 (every handler's signature)
-        """`GET /healthz`: the process answers. Whoever asks may restart it if it does not."""
-        return PlainTextResponse("ok\n")
-
-    def readyz(self, call: Call) -> Response:  # noqa: ARG002
+    def readyz(self, call: Call) -> Response:  # noqa: ARG002 (every handler's signature)
         """`GET /readyz`: it could do its work just now. Says which part is not ready, and nothing more."""
-        parts = {"policy": self._policy, "state": self._state}
-        ready = {name: _is_ready(check) for name, check in parts.items()}
+        parts = {"policy": self._policy, "state": self._state, "signer": self._site.desk.check_signer}
+        ready = {name: _is_ready(name, check) for name, check in parts.items()}
         return JSONResponse({"ready": all(ready.values()), **ready}, 200 if all(ready.values()) else 503)
 
     def metrics(self, call: Call) -> Response:  # noqa: ARG002
@@ -49,10 +57,12 @@ class Operations:
         self._site.state.get("session", "readiness", int(self._site.clock()))
 
 
-def _is_ready(check: object) -> bool:
+def _is_ready(name: str, check: Callable[[], object]) -> bool:
     try:
-        if callable(check):
-            check()
-    except GateError:
+        check()
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is not ready)
+        _LOG.warning(
+            "not ready", extra={"part": name, "error": str(error) if isinstance(error, GateError) else "a bug"}
+        )
         return False
     return True

@@ -10,6 +10,7 @@ from gate.errors import PolicyError
 from gate.wiring import LoadedPolicy, load_policy
 
 FRESH = {"s3": 60.0, "file": 2.0}  # seconds that a policy is believed without another look
+_AGAIN = 2.0  # seconds until one that can't be had is tried again: S3 may take long to say no, and all would wait
 
 
 class PolicySource:
@@ -19,7 +20,7 @@ class PolicySource:
         self._location = location
         self._clock = clock
         self._lock = Lock()
-        self._loaded: LoadedPolicy | None = None
+        self._found: LoadedPolicy | PolicyError | None = None
         self._seen = ""
         self._next = 0.0
 
@@ -31,22 +32,21 @@ class PolicySource:
                 approve who no longer may.
         """
         with self._lock:
-            if self._loaded is None or self._clock() >= self._next:
-                self._loaded = self._read()
-                self._next = self._clock() + FRESH["s3" if self._location.startswith("s3://") else "file"]
-            return self._loaded
+            if self._found is None or self._clock() >= self._next:
+                self._found = self._look()
+            found = self._found
+        if isinstance(found, PolicyError):
+            raise Unavailable(f"The bot's policy can't be used: {found.message}", hint=found.hint)
+        return found
 
-    def _read(self) -> LoadedPolicy:
-        seen = self._stamp()
-        if self._loaded is not None and seen and seen == self._seen:
-            return self._loaded
-        try:
-            loaded = load_policy(self._location)
-        except PolicyError as error:
-            self._loaded = None
-            raise Unavailable(f"The bot's policy can't be used: {error.message}", hint=error.hint) from None
+    def _look(self) -> LoadedPolicy | PolicyError:
+        seen, found = self._stamp(), self._found
+        if not isinstance(found, LoadedPolicy) or not seen or seen != self._seen:
+            found = _loaded(self._location)
         self._seen = seen
-        return loaded
+        fresh = FRESH["s3" if self._location.startswith("s3://") else "file"]
+        self._next = self._clock() + (_AGAIN if isinstance(found, PolicyError) else fresh)
+        return found
 
     def _stamp(self) -> str:
         """What changes when the file does, "" where there is nothing to look at."""
@@ -57,3 +57,10 @@ class PolicySource:
         except OSError:
             return ""
         return f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
+
+
+def _loaded(location: str) -> LoadedPolicy | PolicyError:
+    try:
+        return load_policy(location)
+    except PolicyError as error:
+        return error

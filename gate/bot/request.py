@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from gate.bot.errors import Unavailable
 from gate.deployment import Deployment
@@ -67,8 +67,9 @@ class ApprovalRequest:
 
     `said` names the facts that only the job's own word stands for; all others its CI has proved. `asker` is the issuer
     that vouches for the job, `forge` whose CI that is ("github", "gitlab", "" where it is not known), `run_sha` the
-    commit that its run stands at, "" where nobody proves that. `held` says that GitHub holds the job until the bot
-    answers its deployment protection rule. `facts` is None until they were looked up. Times are epoch seconds.
+    commit that its run stands at, "" where nobody proves that. `held` is the delivery by which GitHub says that it
+    holds the job until the bot answers its deployment protection rule, "" where it does not. `facts` is None until they
+    were looked up. Times are epoch seconds.
     """
 
     deployment: Deployment
@@ -85,7 +86,7 @@ class ApprovalRequest:
     forge: str = ""
     said: tuple[str, ...] = ()
     rerun: bool = False
-    held: bool = False
+    held: str = ""
     approvals: tuple[Given, ...] = ()
     declined: Declined | None = None
     handed_to: int = 0  # the attempt that has the tokens, 0 for none
@@ -135,33 +136,49 @@ class ApprovalRequest:
             Unavailable: it is not one that this version wrote.
         """
         try:
-            return cls(**{name: value[name] for name in _PLAIN}, **_composed(value))
-        except (KeyError, TypeError, ValueError, GateError):
+            return cls(**{name: _typed(kind, value[name]) for name, kind in _PLAIN.items()}, **_composed(value))
+        except (AttributeError, KeyError, TypeError, ValueError, GateError):
             raise Unavailable(
                 "The bot's state holds a request that this version did not write.",
                 hint="Are all bots on this state of one version? A new request of the same run starts afresh.",
             ) from None
 
 
-_PLAIN = [
-    entry.name
+_PLAIN = {
+    entry.name: entry.type
     for entry in fields(ApprovalRequest)
     if entry.name not in ("deployment", "said", "approvals", "declined", "facts")
-]
+}
+_Record = TypeVar("_Record", Given, Declined, CommitLine)
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    if type(value) is not kind:
+        raise TypeError
+    return value
+
+
+def _made(kind: type[_Record], members: Mapping[str, Any]) -> _Record:
+    """A tuple whose members are of the types that it says."""
+    made = kind(**members)
+    for name, value in made._asdict().items():
+        _typed(kind.__annotations__[name], value)
+    return made
 
 
 def _composed(value: Mapping[str, Any]) -> dict[str, Any]:
     deployment, declined, facts = value["deployment"], value["declined"], value["facts"]
     return {
         "deployment": Deployment(**{**deployment, "actors": tuple(deployment["actors"])}),
-        "said": tuple(value["said"]),
-        "approvals": tuple(Given(**given) for given in value["approvals"]),
-        "declined": Declined(**declined) if declined else None,
+        "said": tuple(_typed(str, name) for name in value["said"]),
+        "approvals": tuple(_made(Given, given) for given in value["approvals"]),
+        "declined": _made(Declined, declined) if declined else None,
         "facts": _facts(**facts) if facts else None,
     }
 
 
 def _facts(**members: Any) -> Facts:
-    commits = tuple(CommitLine(*line) for line in members.pop("commits"))
+    lines = members.pop("commits")
+    commits = tuple(_made(CommitLine, dict(zip(CommitLine._fields, line, strict=True))) for line in lines)
     roles = tuple((sha, tuple((kind, value) for kind, value in identities)) for sha, identities in members.pop("roles"))
     return Facts(commits, roles=roles, **members)

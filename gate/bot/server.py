@@ -1,14 +1,21 @@
 """Serving: uvicorn, told to trust nothing it need not, and to end what is under way before it stops."""
 
+import logging
+
 import uvicorn
 
 from gate.bot.app import create_app
+from gate.bot.claims import github_host
+from gate.bot.facts import web_url
 from gate.bot.logs import configure
+from gate.bot.promptness import Prompt
 from gate.bot.settings import Settings
 from gate.bot.site import Site
+from gate.bot.startup import troubles
 
 _GRACE = 20  # seconds for answers under way when the server is told to stop
 _MOST_CONNECTIONS = 1000
+_LOG = logging.getLogger(__name__)
 
 
 def serve(site: Site, settings: Settings, *, host: str, port: int) -> None:
@@ -17,12 +24,14 @@ def serve(site: Site, settings: Settings, *, host: str, port: int) -> None:
     Of `X-Forwarded-For` only what a trusted proxy says is believed; of `X-Forwarded-Host` nothing.
     """
     configure()
+    for trouble in troubles(site):
+        _LOG.warning("not ready", extra={"error": trouble})
     secret = settings.github.webhook_secret if settings.github else None
-    issuer = next((one.url for one in settings.jobs.oidc if one.kind == "github"), "")
     uvicorn.run(
-        create_app(site, secret, issuer),
+        create_app(site, secret, webhook_issuer(settings)),
         host=host,
         port=port,
+        http=Prompt,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -36,3 +45,12 @@ def serve(site: Site, settings: Settings, *, host: str, port: int) -> None:
         ws="none",
         lifespan="on",
     )
+
+
+def webhook_issuer(settings: Settings) -> str:
+    """The issuer whose jobs the GitHub of the section `github` speaks of: a job finds the request that its webhook made
+    only under its own issuer. "" where there is none."""
+    found = [one.url for one in settings.jobs.oidc if one.kind == "github"]
+    if len(found) < 2 or settings.github is None:
+        return "".join(found)
+    return next((url for url in found if github_host(url) == web_url(settings.github.api_url)), "")

@@ -3,24 +3,27 @@ nothing."""
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gate.bot.errors import NotProved, Unavailable
 from gate.bot.keyring import Keyring
-from gate.bot.state import State
+from gate.bot.state import Document, State
 from gate.keys import base64url
+from gate.models import Identity
 
 LIFE = 4 * 3600  # seconds; a new sign-in begins a new session
 
 
 class Visitor(NamedTuple):
-    """Somebody who has signed in. `person` is their canonical name in the policy, `provider` who vouches for them."""
+    """Somebody who has signed in. `person` is who they were in the policy then, by these `identities`, and `provider`
+    who vouches for those."""
 
     session: str
     person: str
     name: str
     provider: str
+    identities: tuple[Identity, ...]
 
 
 class Sessions:
@@ -31,13 +34,13 @@ class Sessions:
         self._keyring = keyring
         self._clock = clock
 
-    def begin(self, person: str, name: str, provider: str) -> str:
+    def begin(self, person: str, name: str, provider: str, identities: Sequence[Identity]) -> str:
         """A new session; returns the cookie's value."""
         cookie, now = secrets.token_urlsafe(32), int(self._clock())
         written = self._state.put(
             "session",
             _key(cookie),
-            {"person": person, "name": name, "provider": provider},
+            {"person": person, "name": name, "provider": provider, "identities": [list(who) for who in identities]},
             expires_at=now + LIFE,
             expected=0,
             now=now,
@@ -51,7 +54,7 @@ class Sessions:
         if not cookie or len(cookie) > 100:
             return None
         document = self._state.get("session", _key(cookie), int(self._clock()))
-        return Visitor(session=document.key, **document.value) if document else None
+        return _visitor(document) if document else None
 
     def end(self, cookie: str) -> None:
         """End the session."""
@@ -72,6 +75,17 @@ class Sessions:
                 "This form is not from your session, so nothing was done.",
                 hint="Go back, reload the page and try again.",
             )
+
+
+def _visitor(document: Document) -> Visitor:
+    try:
+        value = dict(document.value)
+        identities = tuple(Identity(kind, who) for kind, who in value.pop("identities"))
+        return Visitor(session=document.key, identities=identities, **value)
+    except (KeyError, TypeError, ValueError):
+        raise Unavailable(
+            "The bot's state holds a session that this version did not write.", hint="Sign in again."
+        ) from None
 
 
 def _key(cookie: str) -> str:

@@ -1,12 +1,12 @@
 """`bot.yaml`: the deploy-bot's settings, read as strictly as the policy (docs/bot.md)."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from gate.bot.jobsettings import JobSettings, read_jobs
-from gate.bot.notices import Channel
-from gate.bot.notices.sections import GitHubSection, read_github, read_notices
+from gate.bot.notices.sections import Checkable, GitHubSection, read_github, read_notices
 from gate.bot.secret import Secret, secret
 from gate.bot.signin import SignInSettings, read_sign_in
 from gate.errors import PolicyError, UsageError
@@ -34,7 +34,7 @@ class Settings(NamedTuple):
     jobs: JobSettings
     sign_in: tuple[SignInSettings, ...]
     github: GitHubSection | None
-    notices: tuple[Channel, ...]
+    notices: tuple[Checkable, ...]
     request_life: int
     trusted_proxies: tuple[str, ...]
     audit: str
@@ -87,7 +87,7 @@ def read_settings(data: bytes, base: Path) -> Settings:
         github=fields.optional("github", lambda node: read_github(node, base), None),
         notices=fields.optional("notices", lambda node: read_notices(node, base), ()),
         request_life=fields.optional("request_life", _life, 3600),
-        trusted_proxies=tuple(fields.optional("trusted_proxies", list_of(word), [])),
+        trusted_proxies=tuple(fields.optional("trusted_proxies", list_of(_network), [])),
         audit=fields.optional("audit", word, ""),
         replay=fields.optional("replay", word, ""),
     )
@@ -125,6 +125,16 @@ def _life(node: Node) -> int:
     if length > _LONGEST_LIFE:
         raise bad(node, "a request may wait for a day at most.")
     return length
+
+
+def _network(node: Node) -> str:
+    """An address, or a network of them: what is neither would silently be trusted never, or, as `*`, always."""
+    text = word(node)
+    try:
+        ip_network(text)
+    except ValueError:
+        raise bad(node, "this must be the address of a proxy, or a network such as 10.0.0.0/8.") from None
+    return text
 
 
 def _located(location: str, base: Path) -> str:

@@ -1,6 +1,7 @@
 """Signing in and out: to the provider and back, with everything that has to survive the way in a sealed cookie."""
 
 import logging
+import re
 
 from starlette.responses import RedirectResponse, Response
 
@@ -12,6 +13,7 @@ from gate.bot.signin import SignedIn, known
 from gate.bot.site import Site, local_path
 from gate.bot.web import Call
 
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,2}")
 _FLOW = "gate-sign-in"
 _FLOW_LIFE = 600  # seconds to sign in at the provider
 _LOG = logging.getLogger(__name__)
@@ -77,7 +79,7 @@ class SignInPages:
         if call.cookie:
             self._site.sessions.end(call.cookie)
         response = RedirectResponse(next_path, 303)
-        cookie = self._site.sessions.begin(person, signed_in.name, signed_in.provider)
+        cookie = self._site.sessions.begin(person, signed_in.name, signed_in.provider, signed_in.identities)
         self._site.set_cookie(response, self._site.cookie_name, cookie)
         SIGN_INS.labels("signed in").inc()
         return response
@@ -115,7 +117,7 @@ class SignInPages:
     def _provider(self, call: Call) -> Provider:
         number = call.path["number"]
         providers = self._site.providers
-        if not number.isdecimal() or len(number) > 3 or int(number) >= len(providers):
+        if not _NUMBER.fullmatch(number) or int(number) >= len(providers):
             raise NotFound("There is no such way to sign in.", hint="Begin again from the link.")
         provider = providers[int(number)]
         if isinstance(provider, DevSignIn):

@@ -79,13 +79,14 @@ class Site:
         """Who has signed in, None where nobody has.
 
         Raises:
-            NotAllowed: the policy does not know them any more.
+            NotAllowed: the policy does not know them any more, or knows them as somebody else.
         """
-        if call.visitor and not self.policy.current().policy.people.knows(call.visitor.person):
+        visitor = call.visitor
+        if visitor and self.policy.current().policy.people.owner(visitor.identities) != visitor.person:
             raise NotAllowed(
                 "The policy does not know you any more.", hint="Ask whoever looks after the policy, and sign in again."
             )
-        return call.visitor
+        return visitor
 
     def vouched(self, call: Call) -> Visitor:
         """Who sends this form, from a page of theirs, and not too often.
@@ -107,13 +108,15 @@ class Site:
 
     def sign_in_page(self, call: Call) -> Response:
         """The page that asks who somebody is, and then leads back to where they were."""
-        return self.page("sign_in.html", call, 401, providers=self.providers, next=local_path(call.request.url.path))
+        return self.page(
+            "sign_in.html", call, 401, providers=self.providers, next=local_path(call.request.scope["path"])
+        )
 
     def error_page(self, request: Request, error: GateError, status: int) -> Response:
         """An error, for a program or for a person."""
         if wants_json(request):
             return json_error(error, status)
-        back = local_path(re.sub(r"/(approve|decline|challenge|look-up|options)$", "", request.url.path))
+        back = local_path(re.sub(r"/(approve|decline|challenge|look-up|options)$", "", request.scope["path"]))
         response = self.views.page(
             "error.html",
             status,

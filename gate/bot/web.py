@@ -4,24 +4,27 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from anyio import fail_after
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gate.bot.errors import BotError, NotProved, TooMany
+from gate.bot.limits import block
 from gate.bot.logs import REQUEST_ID
 from gate.bot.metrics import SECONDS
 from gate.bot.sessions import Visitor
 from gate.errors import GateError
 
 MAX_BODY = 64 * 1024  # bytes; a page's form or a job's question is a few KB
+_BODY_SECONDS = 20.0  # to send it in
 _LOG = logging.getLogger(__name__)
 
 _HEADERS = {
@@ -59,8 +62,8 @@ class Call:
 
     @property
     def address(self) -> str:
-        """Where it comes from."""
-        return self.request.client.host if self.request.client else "unknown"
+        """Where it comes from, as far as limits tell addresses apart."""
+        return block(self.request.client.host) if self.request.client else "unknown"
 
     def person(self) -> Visitor:
         """Who has signed in.
@@ -79,12 +82,20 @@ class Call:
             BotError: it is none.
         """
         try:
-            value = json.loads(self.body)
+            value = json.loads(self.body, object_pairs_hook=_once)
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise BotError("The body is not a JSON object.", hint="docs/bot.md describes what is expected.")
         return value
+
+
+def _once(members: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """What stands there once: of a name that stands there twice, two readers could read two values."""
+    listed = list(members)
+    if len(dict(listed)) != len(listed):
+        raise ValueError
+    return dict(listed)
 
 
 Handler = Callable[[Call], Response]
@@ -99,13 +110,15 @@ class Endpoint:
         self._visitor = visitor
         self._error_page = error_page
 
-    def __call__(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-        """The endpoint of a handler."""
+    def __call__(self, handler: Handler, max_body: int = MAX_BODY) -> Callable[[Request], Awaitable[Response]]:
+        """The endpoint of a handler that takes `max_body` bytes."""
 
         async def endpoint(request: Request) -> Response:
             try:
-                body = await _body(request)
+                body = await _body(request, max_body)
                 return await run_in_threadpool(self._answer, handler, request, body)
+            except ClientDisconnect:
+                return Response(status_code=400)  # which nobody reads
             except GateError as error:
                 return await run_in_threadpool(self._error_page, request, error, status_of(error))
             except Exception as error:  # noqa: BLE001 (a bug is an answer too, and tells nothing)
@@ -137,13 +150,23 @@ def retry_header(error: GateError) -> dict[str, str]:
     return {"Retry-After": "10"} if isinstance(error, TooMany) or status_of(error) == 503 else {}
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, most: int) -> bytes:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise TooLarge("The body is too large.", expected=f"at most {MAX_BODY} bytes")
+    try:
+        with fail_after(_BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise TooLarge("The body is too large.", expected=f"at most {most} bytes")
+    except TimeoutError:
+        raise TooSlow("The body did not come in time.", expected=f"within {_BODY_SECONDS:.0f} s") from None
     return bytes(body)
+
+
+class TooSlow(BotError):
+    """Whoever asks keeps the bot waiting."""
+
+    status = 408
 
 
 class TooLarge(BotError):
@@ -157,7 +180,7 @@ def _form(request: Request, body: bytes) -> dict[str, str]:
     if kind != "application/x-www-form-urlencoded":
         return {}
     try:
-        return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=50))
+        return _once(parse_qsl(body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=50))
     except ValueError:
         raise BotError("The form can't be read.", hint="Go back, reload the page and try again.") from None
 
@@ -206,7 +229,10 @@ class Shell:
             REQUEST_ID.reset(token)
 
     def _refusal(self, request: Request) -> Response | None:
-        """What is not even looked at: another host's request, or a form that another site's page sends."""
+        """What is not even looked at: a flood of headers, another host's request, or a form of another site's page."""
+        headers = request.scope["headers"]
+        if len(headers) > _MOST_HEADERS or sum(len(name) + len(value) for name, value in headers) > _MOST_HEAD:
+            return JSONResponse({"error": {"message": "There is more in the head than anybody has to say."}}, 431)
         if request.headers.get("host", "") not in self._hosts and not _is_probe(request):
             return JSONResponse({"error": {"message": "This bot is not at that host."}}, 421)
         if request.method in ("GET", "HEAD"):
@@ -217,6 +243,7 @@ class Shell:
         return None
 
 
+_MOST_HEADERS, _MOST_HEAD = 100, 32 * 1024  # how many, and bytes of them
 _PROBES = ("/healthz", "/readyz", "/metrics")
 _METHODS = ("GET", "HEAD", "POST")
 _QUIET = {*_PROBES, "/static/{path:path}"}
@@ -224,7 +251,7 @@ _QUIET = {*_PROBES, "/static/{path:path}"}
 
 def _is_probe(request: Request) -> bool:
     """A load balancer asks by address."""
-    return request.url.path in _PROBES
+    return request.scope["path"] in _PROBES  # request.url would be made of the Host header, too
 
 
 def _route(scope: Scope) -> str:

@@ -20,7 +20,7 @@ from gate.forge.rest import Forge, Refused
 from gate.http import within
 from gate.scope import parse_environment, parse_repository, parse_sha
 
-MAX_BODY = 4 << 20  # bytes; more than the payload of this event ever needs
+MAX_BODY = 1 << 20  # bytes; more than the payload of this event ever needs
 _EVENT = "deployment_protection_rule"
 _DELIVERY = re.compile(r"[A-Za-z0-9-]{1,64}")
 _CALLBACK = re.compile(rf"(?:/api/v3)?/repos/([^/]+/[^/]+)/actions/runs/([1-9][0-9]{{0,18}})/{_EVENT}")

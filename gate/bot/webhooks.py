@@ -31,7 +31,7 @@ class Webhooks:
             self._site.limits.allows("ask refused", call.address)
             raise
         if held is not None:
-            self._site.desk.ask(_asked(held, self._issuer), held=True)
+            self._site.desk.ask(_asked(held, self._issuer), held=held.delivery)
         return Response(status_code=204)
 
 

@@ -46,6 +46,14 @@ class PlainToken:
     def forget(self, repository: str) -> None:
         """Nothing is kept."""
 
+    def check(self) -> None:
+        """Check that the token is there.
+
+        Raises:
+            UsageError: it can't be read.
+        """
+        self._read()
+
 
 class _Token(NamedTuple):
     text: str
@@ -93,6 +101,14 @@ class App:
             with self._lock:
                 self._tokens[name] = known
         return known.text
+
+    def check(self) -> None:
+        """Check that the private key is one.
+
+        Raises:
+            UsageError: it can't be read, or is no RSA key.
+        """
+        self._proof()
 
     def forget(self, repository: str) -> None:
         """The token for `repository` was refused: get another next time."""

@@ -20,7 +20,7 @@ from gate.signers import Signer, create_key
 from tests.bot.provider import CLIENT_ID, CLIENT_SECRET, Provider
 from tests.parts import free_port
 
-SECRETS = {"GATE_BOT_SESSION_KEY": "a session key of the tests, long enough", "SIGN_IN_SECRET": CLIENT_SECRET}
+SECRETS = {"GATE_BOT_SESSION_KEY": "a session key of the tests, long enough", "SIGN_IN_SECRET": CLIENT_SECRET, "X": "x"}
 API_TOKEN = "an-API-token-of-the-tests"
 
 

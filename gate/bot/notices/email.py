@@ -50,6 +50,14 @@ class Email:
         self._sender = sender
         self._patience = patience
 
+    def check(self) -> None:
+        """Check that the password is there.
+
+        Raises:
+            UsageError: it is not.
+        """
+        self._password()
+
     def deliver(self, notice: Notice) -> None:
         """Send one message to all of `approvers` that are e-mail addresses; to nobody if none is.
 
@@ -59,12 +67,15 @@ class Email:
         recipients = [name for name in dict.fromkeys(notice.approvers) if is_address(name)][:_MOST]
         if not recipients:
             return
-        password = self._server.password.read() if self._server.password else ""
+        password = self._password()
         letter = message(notice, self._sender, recipients)
         try:
             within(self._patience, lambda: _send(self._server, password, self._sender, recipients, letter))
         except TimeoutError:
             raise Undelivered("The mail server took too long.") from None
+
+    def _password(self) -> str:
+        return self._server.password.read() if self._server.password else ""
 
 
 def message(notice: Notice, sender: str, recipients: list[str]) -> EmailMessage:

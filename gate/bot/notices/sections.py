@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from gate.bot.notices import Channel
@@ -13,7 +13,7 @@ from gate.errors import UsageError
 from gate.fields import Fields, bad, word
 from gate.forge.api import Api
 from gate.forge.githubapp import App, PlainToken
-from gate.forge.rest import Credentials, Forge
+from gate.forge.rest import Forge
 from gate.strictyaml import Node
 
 _PORTS = {"smtp": 587, "smtps": 465}
@@ -21,19 +21,41 @@ _SERVERS = "Write smtps://mail.example.com:465, or smtp://mail.example.com:587 f
 _APP_ID = re.compile(r"[A-Za-z0-9.]{1,64}")  # a number, or the client id, which GitHub takes as well
 
 
+class Checkable(Channel, Protocol):
+    """A channel of the section `notices`."""
+
+    def check(self) -> None:
+        """Check that its secrets are there.
+
+        Raises:
+            UsageError: one is not.
+        """
+        ...
+
+
 class GitHubSection(NamedTuple):
     """How the bot acts at GitHub. `webhook_secret` is None where no protection rule asks it."""
 
     api_url: str
-    credentials: Credentials
+    credentials: App | PlainToken
     webhook_secret: Secret | None
+
+    def check(self) -> None:
+        """Check that its secrets are there.
+
+        Raises:
+            UsageError: one is not.
+        """
+        self.credentials.check()
+        if self.webhook_secret:
+            self.webhook_secret.read()
 
     def forge(self) -> Forge:
         """The forge; use one, since it keeps the tokens."""
         return Forge(self.api_url, self.credentials)
 
 
-def read_notices(node: Node, base: Path | None) -> tuple[Channel, ...]:
+def read_notices(node: Node, base: Path | None) -> tuple[Checkable, ...]:
     """The channels that the section `notices` asks for. Secrets are read when there is something to deliver.
 
     Raises:
@@ -43,7 +65,7 @@ def read_notices(node: Node, base: Path | None) -> tuple[Channel, ...]:
     slack = fields.optional("slack", lambda inner: secret(inner, base), None)
     email = fields.optional("email", lambda inner: _email(inner, base), None)
     fields.done()
-    channels: list[Channel | None] = [Slack(slack) if slack else None, email]
+    channels: list[Checkable | None] = [Slack(slack) if slack else None, email]
     return tuple(channel for channel in channels if channel)
 
 
@@ -66,7 +88,7 @@ def read_github(node: Node, base: Path | None) -> GitHubSection:
     return GitHubSection(api_url, credentials, webhook_secret)
 
 
-def _credentials(api_url: str, app_id: str, key: Secret | None, token: Secret | None) -> Credentials | None:
+def _credentials(api_url: str, app_id: str, key: Secret | None, token: Secret | None) -> App | PlainToken | None:
     if app_id and key and not token:
         return App(api_url, app_id, key.read)
     if token and not app_id and not key:

@@ -30,6 +30,14 @@ class Slack:
         self._url = url
         self._patience = patience
 
+    def check(self) -> None:
+        """Check that there is a URL.
+
+        Raises:
+            UsageError: there is none, or not one of HTTPS.
+        """
+        _checked(self._url.read())
+
     def deliver(self, notice: Notice) -> None:
         """Say it in the channel.
 

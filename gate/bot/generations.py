@@ -1,0 +1,70 @@
+"""Generations: what a run gets that asks. The request that is there, or, once that is over, a new one in its place."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gate.bot.request import ApprovalRequest
+
+if TYPE_CHECKING:
+    from gate.bot.asked import Asked
+    from gate.bot.claims import Job
+
+_SAME_ANSWER = 60  # seconds
+_MOST_ACTORS = 16  # of a deployment
+
+
+def is_over(request: ApprovalRequest, needed: int, asked: "Asked", held: str, now: int) -> bool:
+    """Whether a run that asks needs a new request. The same attempt gets the same answer again, and so does the same
+    delivery (`held`) of GitHub's; where nobody proves which attempt it is, the same answer only for a while."""
+    status = request.status(needed, now)
+    if status == "open":
+        return False
+    if held:
+        return request.held != held
+    if "attempt" in asked.job.proved:
+        handed_over = not request.live(now) or bool(request.handed_to)
+        return request.attempt < asked.job.attempt and (status != "approved" or handed_over)
+    return now >= _ended_at(request, status) + _SAME_ANSWER
+
+
+def joined(request: ApprovalRequest, job: "Job", asked: "Asked", held: str) -> ApprovalRequest:
+    """The request with what a run adds that asks for it again: who re-ran it is one of its actors, too."""
+    actors = tuple(dict.fromkeys((*request.deployment.actors, *asked.deployment.actors)))[:_MOST_ACTORS]
+    return replace(
+        request,
+        deployment=replace(request.deployment, actors=actors),
+        attempt=max(request.attempt, job.attempt),
+        said=tuple(sorted({*request.said, *asked.said})),
+        rerun=request.rerun or asked.rerun,
+        held=request.held or held,
+    )
+
+
+def begun(
+    key: str, asked: "Asked", before: ApprovalRequest | None, *, held: str, now: int, life: int
+) -> ApprovalRequest:
+    """A new request, the one after `before`."""
+    job = asked.job
+    return ApprovalRequest(
+        deployment=replace(asked.deployment, request_id=key),
+        generation=before.generation + 1 if before else 1,
+        attempt=job.attempt,
+        asked_at=now,
+        expires_at=now + life,
+        asker=job.issuer,
+        run_url=job.run_url,
+        run_sha=job.sha,
+        ref=job.ref,
+        workflow=job.workflow,
+        event=job.event,
+        forge=job.forge,
+        said=tuple(sorted(asked.said)),
+        rerun=asked.rerun,
+        held=held,
+    )
+
+
+def _ended_at(request: ApprovalRequest, status: str) -> int:
+    if request.declined:
+        return request.declined.at
+    return request.expires_at if status == "expired" else max(given.expires_at for given in request.approvals)

@@ -1,0 +1,132 @@
+"""The register: every request as it stands under the policy of now, each change of one a compare-and-set."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gate.bot.eligibility import check_wanted, counted
+from gate.bot.errors import BotError, NotFound, Unavailable
+from gate.bot.policysource import PolicySource
+from gate.bot.request import ApprovalRequest, Status
+from gate.bot.state import Document, State
+from gate.errors import Denied
+from gate.policy import Environment, Policy
+
+KEPT = 24 * 3600  # seconds that a request can still be looked at after it ran out
+_TRIES = 20
+_LOG = logging.getLogger(__name__)
+
+
+class Standing(NamedTuple):
+    """A request as it stands now, under the policy of now: with those approvals alone that the gate would count."""
+
+    request: ApprovalRequest
+    environment: Environment
+    policy: Policy
+    now: int
+
+    @property
+    def status(self) -> Status:
+        """`open`, `approved`, `declined` or `expired`."""
+        return self.request.status(self.environment.approvals, self.now)
+
+
+class Register:
+    """The requests in `state`. `clock` gives epoch seconds."""
+
+    def __init__(self, state: State, policy: PolicySource, clock: Callable[[], float] = time.time) -> None:
+        self._state = state
+        self._policy = policy
+        self._clock = clock
+
+    @property
+    def now(self) -> int:
+        """Epoch seconds."""
+        return int(self._clock())
+
+    def find(self, key: str) -> Standing:
+        """The request called `key`.
+
+        Raises:
+            NotFound: there is none, or it ran out long ago, or nobody could ever approve it any more.
+        """
+        return self._read(key)[0]
+
+    def everything(self) -> list[Standing]:
+        """All requests of the last day, newest first, without those that `find` would not give: one that can't be
+        shown must not keep people from the others."""
+        self._policy.current()
+        found = [self._shown(document) for document in self._state.list("request", self.now)]
+        return sorted(filter(None, found), key=lambda standing: -standing.request.asked_at)
+
+    def standing(self, request: ApprovalRequest) -> Standing:
+        """That request as it stands now.
+
+        Raises:
+            NotFound: nobody could ever approve it any more.
+            Unavailable: the policy can't be had.
+        """
+        policy, now = self._policy.current().policy, self.now
+        try:
+            environment = check_wanted(request.deployment, policy)
+        except Denied as denial:
+            raise NotFound(f"This request can't be approved any more: {denial.message}", hint=denial.hint) from None
+        return Standing(counted(request, policy, now), environment, policy, now)
+
+    def change(self, key: str, change: Callable[[Standing], ApprovalRequest]) -> Standing:
+        """The request once `change` has made another of it; `change` may be called again, and may raise.
+
+        Raises:
+            NotFound: as `find`.
+            Unavailable: others change it all the time, or the state can't be had.
+        """
+        for _ in range(_TRIES):
+            standing, document = self._read(key)
+            request = change(standing)
+            if self._saved(request, document):
+                return standing._replace(request=request, now=self.now)
+        raise busy()
+
+    def enter(self, key: str, change: Callable[[ApprovalRequest | None], ApprovalRequest]) -> ApprovalRequest:
+        """As `change`, where perhaps there is no request yet; `change` gets it as it was written."""
+        for _ in range(_TRIES):
+            document = self._state.get("request", key, self.now)
+            before = ApprovalRequest.from_json(document.value) if document else None
+            request = change(before)
+            if request is before or self._saved(request, document):
+                return request
+        raise busy()
+
+    def _shown(self, document: Document) -> Standing | None:
+        try:
+            return self.standing(ApprovalRequest.from_json(document.value))
+        except NotFound:
+            return None
+        except Unavailable as error:
+            _LOG.warning("a request is left out", extra={"error": error.message})
+            return None
+
+    def _read(self, key: str) -> tuple[Standing, Document]:
+        document = self._state.get("request", key, self.now)
+        if document is None:
+            raise NotFound(
+                "There is no such request.", hint="It may have run out long ago. A new run of the job asks again."
+            )
+        return self.standing(ApprovalRequest.from_json(document.value)), document
+
+    def _saved(self, request: ApprovalRequest, document: Document | None) -> bool:
+        written = self._state.put(
+            "request",
+            request.id,
+            request.as_json(),
+            expires_at=request.expires_at + KEPT,
+            expected=document.version if document else 0,
+            now=self.now,
+        )
+        return written is not None
+
+
+def busy() -> BotError:
+    """What to raise where others were always faster."""
+    return Unavailable("Too many people are at this request at once.", hint="Try again in a moment.")

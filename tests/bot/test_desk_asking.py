@@ -1,0 +1,373 @@
+"""The desk's side for jobs: which request a run gets, and who gets its tokens."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gate.bot.errors import Conflict, NotAllowed, NotFound, NotProved, Unavailable
+from gate.bot.request import CommitLine, Facts
+from gate.errors import UsageError
+from tests.bot.office import NOW, Office, asked, down, office
+from tests.world import ALICE, BOB
+
+OTHER_SHA = "0" * 39 + "1"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Office:
+    return office(tmp_path)
+
+
+def test_asking_twice_gives_the_same_request_and_secret(desk: Office) -> None:
+    first = desk.ask()
+    desk.later(100)
+    second = desk.ask()
+    assert second.request == first.request
+    assert desk.desk.secret(second.request) == desk.desk.secret(first.request)
+    assert (first.status, first.request.generation, first.request.expires_at) == ("open", 1, NOW + 3600)
+
+
+def test_another_bot_with_the_same_key_gives_the_same_secret_and_one_with_another_key_does_not(desk: Office) -> None:
+    request = desk.ask().request
+    assert Office(desk.world).desk.secret(request) == desk.desk.secret(request)
+    assert Office(desk.world, key=b"another key, which is long enough").desk.secret(request) != desk.desk.secret(
+        request
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"sha": OTHER_SHA},
+        {"repository": "acme/other"},
+        {"repository_id": "75"},
+        {"run_id": "8"},
+        {"issuer": "https://token.actions.githubusercontent.com/acme"},
+        {"environment": "staging"},
+        {"who": "jenkins", "run_id": "7"},
+        {"sha": OTHER_SHA, "said": frozenset({"sha"})},
+    ],
+)
+def test_another_deployment_or_run_is_another_request(desk: Office, changed: dict[str, Any]) -> None:
+    text = desk.world.path.read_text()
+    start = text.index("  production:")
+    desk.change(text[start:], text[start:] + text[start:].replace("production", "staging"))
+    first, other = desk.ask().request, desk.ask(**changed).request
+    assert other.id != first.id
+    assert desk.desk.secret(other) != desk.desk.secret(first)
+
+
+def test_a_job_that_only_says_what_another_proves_does_not_get_at_its_request(desk: Office) -> None:
+    """A job of the same run that stands in no environment must not collect what was approved for the one that does."""
+    proved = desk.ask().request
+    without = frozenset({"repository", "repository_id", "sha", "run_id", "attempt", "actors"})
+    other = desk.ask(environment="production", proved=without, said=frozenset({"environment"})).request
+    assert other.id != proved.id
+    assert other.said == ("environment",)
+
+
+def test_holders_of_different_api_tokens_can_t_get_at_each_others_requests(desk: Office) -> None:
+    ids = {desk.ask(who=who, run_id="7").request.id for who in ("jenkins", "buildkite")}
+    assert len(ids | {desk.ask().request.id}) == 3
+
+
+def test_a_run_without_an_id_has_a_request_of_its_own_each_time(desk: Office) -> None:
+    assert desk.ask(who="jenkins").request.id != desk.ask(who="jenkins").request.id
+
+
+def test_an_unknown_environment_and_repository_are_refused_at_once(desk: Office) -> None:
+    with pytest.raises(NotAllowed, match="environment") as caught:
+        desk.ask(environment="staging")
+    assert caught.value.actual == "staging"
+    with pytest.raises(NotAllowed, match="repository"):
+        desk.ask(repository="evil/shop")
+    assert desk.desk.everything() == []
+
+
+def test_a_run_that_will_not_wait_says_so_once_and_for_all(desk: Office) -> None:
+    assert not desk.ask().request.rerun
+    assert desk.ask(rerun=True).request.rerun
+    assert desk.ask().request.rerun
+
+
+def test_who_re_ran_it_is_an_actor_too(desk: Office) -> None:
+    desk.ask()
+    request = desk.ask(attempt=2, actors=("dave", "alice")).request
+    assert (request.attempt, request.deployment.actors) == (2, ("dave", "alice"))
+    assert desk.ask(attempt=1).request == request
+    many = tuple(f"bot{number}" for number in range(16))
+    assert len(desk.ask(actors=many).request.deployment.actors) == 16
+
+
+def test_a_new_attempt_joins_an_open_request_and_one_whose_tokens_nobody_has(desk: Office) -> None:
+    first = desk.ask()
+    joined = desk.ask(attempt=2)
+    assert (joined.request.generation, joined.request.attempt) == (1, 2)
+    desk.approve(first.request.id)
+    third = desk.ask(attempt=3)
+    assert (third.status, third.request.generation) == ("approved", 1)
+    assert len(desk.tokens(third)) == 1
+
+
+def test_a_new_attempt_needs_a_new_request_once_the_tokens_were_handed_over(desk: Office) -> None:
+    first = desk.ask()
+    desk.approve(first.request.id)
+    given = desk.tokens(first)
+    assert desk.ask().status == "approved"  # the same attempt, whose answer got lost
+    again = desk.ask(attempt=2)
+    assert (again.status, again.request.generation, again.request.id) == ("open", 2, first.request.id)
+    assert desk.desk.secret(again.request) != desk.desk.secret(first.request)
+    with pytest.raises(NotProved):
+        desk.tokens(again, secret=desk.desk.secret(first.request))
+    desk.approve(first.request.id)
+    assert desk.tokens(again) != given
+
+
+def test_an_attempt_that_is_declined_stays_so_and_the_next_asks_anew(desk: Office) -> None:
+    first = desk.ask()
+    desk.desk.decline(first.request.id, ALICE, "no")
+    assert desk.ask().status == "declined"
+    desk.later(3600)
+    assert desk.ask().status == "declined"
+    assert desk.ask(attempt=2).status == "open"
+
+
+def test_an_attempt_that_ran_out_stays_so_and_the_next_asks_anew(desk: Office) -> None:
+    desk.ask()
+    desk.later(3600)
+    assert desk.ask().status == "expired"
+    again = desk.ask(attempt=2)
+    assert (again.status, again.request.generation, again.request.expires_at) == ("open", 2, NOW + 7200)
+
+
+def test_an_old_attempt_does_not_take_the_place_of_a_new_one(desk: Office) -> None:
+    first = desk.ask(attempt=2)
+    desk.desk.decline(first.request.id, ALICE, "no")
+    assert desk.ask(attempt=1).status == "declined"
+
+
+@pytest.mark.parametrize("end", ["expired", "declined", "approved"])
+def test_where_no_attempt_is_proved_the_same_answer_is_given_for_a_minute(desk: Office, end: str) -> None:
+    first = desk.ask(who="jenkins", run_id="7")
+    if end == "declined":
+        desk.desk.decline(first.request.id, ALICE, "no")
+    if end == "approved":
+        desk.approve(first.request.id)
+        desk.tokens(first)
+    desk.later({"expired": 3600, "declined": 0, "approved": 900}[end])
+    desk.later(59)
+    same = desk.ask(who="jenkins", run_id="7", attempt=9)
+    assert (same.status, same.request.generation) == (end, 1)
+    desk.later(1)
+    again = desk.ask(who="jenkins", run_id="7")
+    assert (again.status, again.request.generation) == ("open", 2)
+
+
+def test_tokens_whose_life_is_over_are_not_there_for_a_new_attempt(desk: Office) -> None:
+    first = desk.ask()
+    desk.approve(first.request.id)
+    desk.later(900)
+    again = desk.ask(attempt=2)
+    assert again.status == "open"  # of the same generation: nobody ever had them
+    assert desk.tokens(again) == []
+    desk.approve(first.request.id)
+    assert len(desk.tokens(again)) == 1
+
+
+def test_the_same_job_gets_its_tokens_again_whose_answer_got_lost(desk: Office) -> None:
+    first = desk.ask()
+    desk.approve(first.request.id)
+    given = desk.tokens(first)
+    desk.later(2000)
+    assert desk.tokens(first) == given
+
+
+def test_only_living_tokens_are_handed_over(tmp_path: Path) -> None:
+    desk = office(tmp_path, approvals=2)
+    first = desk.ask()
+    desk.approve(first.request.id, ALICE)
+    desk.later(800)
+    desk.approve(first.request.id, BOB)
+    desk.later(200)
+    desk.change("approvals: 2", "approvals: 1")
+    assert len(desk.tokens(first)) == 1
+
+
+def test_only_the_holder_of_the_secret_gets_anything(desk: Office) -> None:
+    first, other = desk.ask(), desk.ask(run_id="8")
+    desk.approve(first.request.id)
+    for secret in ("", "x", desk.desk.secret(other.request), desk.desk.secret(first.request)[:-1], "\udcff", "ü"):
+        with pytest.raises(NotProved):
+            desk.desk.hand_over(first.request.id, secret)
+    with pytest.raises(NotFound):
+        desk.desk.hand_over("nothing", desk.desk.secret(first.request))
+
+
+def test_a_request_that_was_asked_anew_while_it_was_handed_over_keeps_its_tokens(desk: Office) -> None:
+    """The job of attempt 1 comes back in the very moment in which attempt 2 begins a new generation."""
+    first = desk.ask()
+    desk.approve(first.request.id)
+    desk.tokens(first)
+    desk.ask(attempt=2)  # generation 2
+    desk.approve(first.request.id)
+    secret = desk.desk.secret(desk.desk.find(first.request.id).request)
+
+    def meanwhile(kind: str, key: str) -> None:
+        desk.state.before.clear()
+        Office(desk.world).tokens(desk.desk.find(key), secret)
+        Office(desk.world).ask(attempt=3)  # generation 3
+
+    reads = iter([lambda *_: None, meanwhile])
+    desk.state.before["get"] = lambda kind, key: next(reads)(kind, key) if kind == "request" else None
+    with pytest.raises(Conflict):
+        desk.desk.hand_over(first.request.id, secret)
+    assert desk.desk.find(first.request.id).request.handed_to == 0
+
+
+def test_a_request_of_a_place_that_the_policy_no_longer_has_is_not_found_and_in_nobodys_way(desk: Office) -> None:
+    gone, stays = desk.ask().request, desk.ask(repository="acme/other").request
+    desk.change('["acme/*"]', "[acme/other]")
+    with pytest.raises(NotFound, match="repository"):
+        desk.desk.find(gone.id)
+    assert [standing.request.id for standing in desk.desk.everything()] == [stays.id]
+    desk.change("  production:", "  staging:")
+    assert desk.desk.everything() == []
+
+
+def test_a_document_that_no_bot_wrote_is_unavailable_and_in_nobodys_way(desk: Office) -> None:
+    good, bad = desk.ask().request, desk.ask(run_id="8").request
+    whole = bad.as_json()
+    for damage in [
+        {"generation": "1"},
+        {"deployment": None},
+        {"deployment": {**whole["deployment"], "sha": "x"}},
+        {"said": 7},
+        {"said": [7]},
+        {"approvals": [{"approver": "alice"}]},
+        {"approvals": [{**dict.fromkeys(("approver", "person", "token", "reason"), "x"), "issued_at": "x",
+                        "expires_at": 1, "passkey": True}]},
+        {"declined": {"by": 1, "reason": "", "at": 1}},
+        {"facts": {"commits": [["x", 1, "y"]], "roles": []}},
+        {"facts": []},
+        {"facts": [1]},
+        {"attempt": None},
+        {"held": False},
+    ]:  # fmt: skip
+        value = {**whole, **damage}
+        if damage == {"facts": []}:
+            value.pop("rerun")
+        _replace(desk, bad.id, value)
+        with pytest.raises(Unavailable, match="did not write"):
+            desk.desk.find(bad.id)
+        assert [standing.request.id for standing in desk.desk.everything()] == [good.id]
+    for members in ({}, {"unknown": 1}):
+        _replace(desk, bad.id, members)
+        with pytest.raises(Unavailable):
+            desk.ask(run_id="8")
+
+
+def _replace(desk: Office, key: str, value: dict[str, Any]) -> None:
+    document = desk.state.get("request", key, int(desk.world.now))
+    assert document
+    desk.state.put("request", key, value, expires_at=document.expires_at, expected=document.version,
+                   now=int(desk.world.now))  # fmt: skip
+
+
+def test_a_request_survives_its_document() -> None:
+    from gate.bot.request import ApprovalRequest, Declined, Given
+    from tests.world import SHA
+
+    whole = ApprovalRequest(
+        deployment=asked().deployment,
+        generation=2,
+        attempt=3,
+        asked_at=1,
+        expires_at=2,
+        said=("actors",),
+        held="d-1",
+        approvals=(Given("a", "a", "t", 1, 2, "r", passkey=True),),
+        declined=Declined("b", "r", 3),
+        facts=Facts((CommitLine(SHA, "t", "p"),), 1, ((SHA, (("email", "e"),)),), SHA, "https://x", ""),
+    )
+    assert ApprovalRequest.from_json(whole.as_json()) == whole
+
+
+def test_where_the_state_is_down_nothing_is_asked(desk: Office) -> None:
+    desk.state.before["put"] = down
+    with pytest.raises(Unavailable):
+        desk.ask()
+    desk.state.before.clear()
+    assert desk.desk.everything() == []
+    assert desk.ask().status == "open"
+
+
+def test_where_the_policy_is_broken_nothing_is_asked_and_nothing_shown(desk: Office) -> None:
+    first = desk.ask()
+    desk.world.path.write_text("version: 2\n")
+    desk.later(3)
+    for call in (desk.ask, desk.desk.everything, lambda: desk.tokens(first)):
+        with pytest.raises(Unavailable, match="policy"):
+            call()
+
+
+def test_facts_that_can_t_be_had_or_kept_keep_nobody_from_asking(desk: Office) -> None:
+    assert "no access" in str(desk.ask().request.facts)
+    desk.later(1)
+
+    def fails(kind: str, key: str) -> None:
+        if kind == "request" and desk.state.get("request", key, int(desk.world.now)):
+            down()
+
+    desk.state.before["put"] = fails
+    assert desk.ask(run_id="8").request.facts is None
+    desk.state.before.clear()
+    assert desk.desk.look_up(desk.ask(run_id="8").request.id) is not None
+    assert desk.desk.look_up("nothing") is None
+
+
+def test_known_facts_are_not_asked_for_again(desk: Office) -> None:
+    request = desk.ask().request
+    known = desk.desk._register.change(request.id, lambda newest: newest.request.with_facts(Facts(total=3)))
+    assert desk.desk.look_up(request.id) == known.request
+
+
+def test_many_at_one_request_end_in_a_plain_answer(desk: Office) -> None:
+    desk.state.state.put = lambda *_, **__: None  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="Too many"):
+        desk.ask()
+
+
+def test_the_settings_of_the_key_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="too short"):
+        Office(office(tmp_path).world, key=b"short")
+
+
+def test_what_github_holds_is_answered_whoever_asked_first(desk: Office) -> None:
+    """A delivery for a run that has asked already still wants its answer."""
+    first = desk.ask()
+    held = desk.ask(held="delivery-1", proved=frozenset())
+    assert (held.request.id, held.request.held) == (first.request.id, "delivery-1")
+    assert desk.ask(held="delivery-1", proved=frozenset()).request == held.request
+    desk.desk.decline(first.request.id, ALICE, "no")
+    assert desk.ask(held="delivery-1", proved=frozenset()).status == "declined"  # delivered again
+    again = desk.ask(held="delivery-2", proved=frozenset())  # the job was re-run: GitHub holds another
+    assert (again.status, again.request.generation, again.request.held) == ("open", 2, "delivery-2")
+
+
+def test_the_job_that_was_held_gets_the_tokens_once_it_runs(desk: Office) -> None:
+    held = desk.ask(held="delivery-1", proved=frozenset())
+    desk.approve(held.request.id)
+    job = desk.ask(attempt=2, actors=("dave",))
+    assert (job.status, job.request.id) == ("approved", held.request.id)
+    assert len(desk.tokens(job)) == 1
+
+
+@pytest.mark.parametrize("forged", [{"repository": "acme/other"}, {"repository_id": "75"}, {"sha": OTHER_SHA}])
+def test_a_webhook_about_another_place_never_becomes_the_request_of_a_job(desk: Office, forged: dict[str, str]) -> None:
+    """Ids and names that do not belong together must not show people one place and give the token to another."""
+    held = desk.ask(held="delivery-1", proved=frozenset(), **forged)
+    desk.approve(held.request.id)
+    job = desk.ask()
+    assert (job.status, job.request.deployment.repository) == ("open", "acme/shop")
+    assert job.request.id != held.request.id
