@@ -83,7 +83,7 @@ class Desk:
         try:
             environment = check_wanted(asked.deployment, policy)
         except Denied as denial:
-            raise NotAllowed(denial.message, hint=denial.hint, expected=denial.expected, actual=denial.actual) from None
+            raise NotAllowed.by(denial) from None
         request = self._entered(asked, environment.approvals, held)
         if request.facts is None:
             try:
@@ -237,7 +237,7 @@ class Desk:
         try:
             approver = check_may(standing.request, person, standing.environment, standing.policy)
         except Denied as denial:
-            raise NotAllowed(denial.message, hint=denial.hint) from None
+            raise NotAllowed.by(denial) from None
         _check_open(standing, standing)
         declined = Declined(approver, reason, self._now)
         self._logbook.declined(standing.request.deployment, declined)
@@ -270,7 +270,7 @@ class Desk:
     def _claims(self, standing: Standing, person: str, reason: str, *, amr: tuple[str, ...]) -> dict[str, Any]:
         verdict = self.verdict(standing, person)
         if not verdict.may:
-            raise NotAllowed(verdict.message, hint=verdict.hint)
+            raise verdict.refusal()
         issuer = self._issuer(standing.policy)
         try:
             claims = issuer.draft(
@@ -317,7 +317,7 @@ class Desk:
             check_passkeys([preview], standing.environment, policy)
         except Denied as denial:
             self._logbook.unproved(str(claims["sub"]), denial)
-            raise NotAllowed(denial.message, hint=denial.hint, expected=denial.expected, actual=denial.actual) from None
+            raise NotAllowed.by(denial) from None
         try:
             token = issuer.seal(claims)
             approval = decode(token)

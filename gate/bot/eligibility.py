@@ -1,8 +1,9 @@
 """May this person approve this request, and if not, why? What the gate would say, said before they try."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, cast, get_args
 
+from gate.bot.errors import NotAllowed
 from gate.bot.request import ApprovalRequest, Given
 from gate.deployment import Deployment
 from gate.errors import Denied, ReasonCode
@@ -27,6 +28,13 @@ class Verdict(NamedTuple):
     message: str = ""
     hint: str = ""
     caution: str = ""
+
+    def refusal(self) -> NotAllowed:
+        """What to raise where somebody tries all the same."""
+        error = NotAllowed(self.message, hint=self.hint)
+        if self.reason in get_args(ReasonCode):
+            error.reason = cast("ReasonCode", self.reason)
+        return error
 
 
 def check_wanted(deployment: Deployment, policy: Policy) -> Environment:

@@ -1,6 +1,6 @@
 """Errors that end an HTTP request, each with the status that tells it. All texts are safe to show (gate.errors)."""
 
-from gate.errors import GateError, ReasonCode
+from gate.errors import Denied, GateError, ReasonCode
 
 
 class BotError(GateError):
@@ -20,6 +20,13 @@ class NotAllowed(BotError):
     """Whoever asks is known, and may not do this."""
 
     status = 403
+
+    @classmethod
+    def by(cls, denial: Denied) -> "NotAllowed":
+        """What the gate would deny, with its reason code."""
+        error = cls(denial.message, hint=denial.hint, expected=denial.expected, actual=denial.actual)
+        error.reason = denial.reason
+        return error
 
 
 class NotFound(BotError):

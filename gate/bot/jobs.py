@@ -6,7 +6,7 @@ import re
 
 from gate.bot.claims import Job, read_job
 from gate.bot.discovery import Issuer
-from gate.bot.errors import NotProved
+from gate.bot.errors import NotAllowed, NotProved
 from gate.bot.jobsettings import ApiToken, JobSettings
 from gate.bot.jose import looks_like_jwt, open_token
 from gate.text import printable
@@ -22,7 +22,7 @@ class Doorkeeper:
 
     def __init__(self, settings: JobSettings, audience: str) -> None:
         self._tokens = settings.tokens
-        self._issuers = {issuer.url: (Issuer(issuer.url), issuer.kind) for issuer in settings.oidc}
+        self._issuers = {ci.url: (Issuer(ci.url), ci) for ci in settings.oidc}
         self._audience = audience
 
     def identify(self, authorization: str) -> Job | ApiToken:
@@ -30,6 +30,7 @@ class Doorkeeper:
 
         Raises:
             NotProved: nobody who is known.
+            NotAllowed: a job of a repository that its issuer may not speak of.
             Unavailable: that can't be told, because the issuer does not answer.
         """
         match = _BEARER.fullmatch(authorization)
@@ -62,7 +63,7 @@ class Doorkeeper:
                 expected="an issuer that bot.yaml lists",
                 actual=printable(str(url), 200),
             )
-        issuer, kind = self._issuers[url]
+        issuer, ci = self._issuers[url]
         claims = issuer.verify(token, audience=self._audience)
         if claims["aud"] not in (self._audience, [self._audience]):
             raise NotProved(
@@ -70,4 +71,12 @@ class Doorkeeper:
                 expected=f"{self._audience} alone",
                 actual=printable(str(claims["aud"])),
             )
-        return read_job(kind, url, claims)
+        job = read_job(ci.kind, url, claims)
+        if ci.repositories and not any(pattern.matches(job.repository) for pattern in ci.repositories):
+            raise NotAllowed(
+                "This issuer may not speak of this repository.",
+                hint="Which it may speak of is in bot.yaml, under jobs: oidc: repositories.",
+                expected="a repository that bot.yaml lists for the issuer",
+                actual=job.repository,
+            )
+        return job

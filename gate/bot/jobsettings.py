@@ -20,10 +20,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class CiIssuer(NamedTuple):
-    """A CI that proves its jobs with OIDC tokens: exactly the `iss` of those, and whose claims they are."""
+    """A CI that proves its jobs with OIDC tokens: exactly the `iss` of those, whose claims they are, and which
+    repositories it may speak of; of all, where `repositories` is empty."""
 
     url: str
     kind: Kind
+    repositories: tuple[RepositoryPattern, ...] = ()
 
 
 class ApiToken(NamedTuple):
@@ -56,6 +58,7 @@ def read_jobs(node: Node, _base: Path | None = None) -> JobSettings:
     tokens: list[tuple[ApiToken, Node]] = fields.optional("tokens", list_of(_token), [])
     fields.done()
     _check_distinct([(issuer.url, at) for issuer, at in oidc], "the issuer")
+    _check_bounded(oidc)
     _check_distinct([(token.name, at) for token, at in tokens], "the token's name")
     _check_distinct([(token.sha256.hex(), at) for token, at in tokens], "the token's sha256")
     return JobSettings(tuple(issuer for issuer, _ in oidc), tuple(token for token, _ in tokens))
@@ -71,7 +74,12 @@ def issuer_url(node: Node) -> str:
 
 def _issuer(node: Node) -> tuple[CiIssuer, Node]:
     fields = Fields(node, "this issuer")
-    issuer = CiIssuer(fields.required("issuer", issuer_url), fields.required("kind", _kind))
+    everywhere: list[RepositoryPattern] = []
+    issuer = CiIssuer(
+        fields.required("issuer", issuer_url),
+        fields.required("kind", _kind),
+        tuple(fields.optional("repositories", list_of(repository_pattern), everywhere)),
+    )
     fields.done()
     return issuer, node
 
@@ -115,6 +123,17 @@ def _environment(node: Node) -> str:
         return parse_environment(node.text or "")
     except UsageError as error:
         raise bad(node, error.message, error.expected) from None
+
+
+def _check_bounded(issuers: list[tuple[CiIssuer, Node]]) -> None:
+    """A repository's name belongs to somebody at one forge, and may belong to somebody else at another."""
+    for issuer, node in issuers if len(issuers) > 1 else ():
+        if not issuer.repositories:
+            raise bad(
+                node,
+                "with several issuers, each must say of which repositories it may speak.",
+                'Add e.g. repositories: ["acme/*"]: names that are yours at that forge.',
+            )
 
 
 def _check_distinct(found: list[tuple[str, Node]], what: str) -> None:

@@ -37,10 +37,11 @@ class Sessions:
     def begin(self, person: str, name: str, provider: str, identities: Sequence[Identity]) -> str:
         """A new session; returns the cookie's value."""
         cookie, now = secrets.token_urlsafe(32), int(self._clock())
+        value = {"person": person, "name": name, "provider": provider, "identities": [list(who) for who in identities]}
         written = self._state.put(
             "session",
             _key(cookie),
-            {"person": person, "name": name, "provider": provider, "identities": [list(who) for who in identities]},
+            {"sealed": self._keyring.seal(f"session {_key(cookie)}", value)},
             expires_at=now + LIFE,
             expected=0,
             now=now,
@@ -54,7 +55,7 @@ class Sessions:
         if not cookie or len(cookie) > 100:
             return None
         document = self._state.get("session", _key(cookie), int(self._clock()))
-        return _visitor(document) if document else None
+        return self._visitor(document) if document else None
 
     def end(self, cookie: str) -> None:
         """End the session."""
@@ -76,16 +77,19 @@ class Sessions:
                 hint="Go back, reload the page and try again.",
             )
 
-
-def _visitor(document: Document) -> Visitor:
-    try:
-        value = dict(document.value)
-        identities = tuple(Identity(kind, who) for kind, who in value.pop("identities"))
-        return Visitor(session=document.key, identities=identities, **value)
-    except (KeyError, TypeError, ValueError):
-        raise Unavailable(
-            "The bot's state holds a session that this version did not write.", hint="Sign in again."
-        ) from None
+    def _visitor(self, document: Document) -> Visitor | None:
+        """Sealed, so that whoever can write the state is still nobody here."""
+        sealed = str(document.value.get("sealed", ""))
+        value = self._keyring.unseal(f"session {document.key}", sealed, seconds=LIFE)
+        if value is None:
+            return None
+        try:
+            identities = tuple(Identity(kind, who) for kind, who in value.pop("identities"))
+            return Visitor(session=document.key, identities=identities, **value)
+        except (KeyError, TypeError, ValueError):
+            raise Unavailable(
+                "The bot's state holds a session that this version did not write.", hint="Sign in again."
+            ) from None
 
 
 def _key(cookie: str) -> str:

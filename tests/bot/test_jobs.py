@@ -12,7 +12,7 @@ import pytest
 
 from gate.bot.claims import Job, read_job
 from gate.bot.discovery import Issuer
-from gate.bot.errors import NotProved, Unavailable
+from gate.bot.errors import NotAllowed, NotProved, Unavailable
 from gate.bot.jobs import Doorkeeper
 from gate.bot.jobsettings import ApiToken, CiIssuer, JobSettings, Kind, read_jobs
 from gate.errors import PolicyError
@@ -297,13 +297,24 @@ def test_headers_without_a_credential(provider: Provider, header: str) -> None:
     assert SECRET not in f"{caught.value.message} {caught.value.actual} {caught.value.hint}"
 
 
+def test_an_issuer_speaks_only_of_its_own_repositories(provider: Provider) -> None:
+    """Whoever owns the group `acme` at another forge does not ask for this one's `acme/shop`."""
+    mine = CiIssuer(provider.url, "github", (RepositoryPattern(("acme", "*")),))
+    others = CiIssuer(provider.url, "github", (RepositoryPattern(("platform", "*")),))
+    header = f"Bearer {provider.ci_token(audience=URL)}"
+    assert Doorkeeper(JobSettings((mine,), ()), URL).identify(header)
+    with pytest.raises(NotAllowed, match="may not speak of this repository"):
+        Doorkeeper(JobSettings((others,), ()), URL).identify(header)
+
+
 # Settings
 
 WHOLE = f"""
 oidc:
   - issuer: https://token.actions.githubusercontent.com
     kind: github
-  - {{issuer: https://gitlab.com, kind: gitlab}}
+    repositories: ["Acme/*"]
+  - {{issuer: https://gitlab.com, kind: gitlab, repositories: [acme/web/*]}}
 tokens:
   - name: jenkins
     sha256: {TOKEN.sha256.hex()}
@@ -314,7 +325,10 @@ tokens:
 
 def test_the_whole_section() -> None:
     assert read_jobs(parse(WHOLE.encode())) == JobSettings(
-        (CiIssuer("https://token.actions.githubusercontent.com", "github"), CiIssuer("https://gitlab.com", "gitlab")),
+        (
+            CiIssuer("https://token.actions.githubusercontent.com", "github", (RepositoryPattern(("acme", "*")),)),
+            CiIssuer("https://gitlab.com", "gitlab", (RepositoryPattern(("acme", "web", "*")),)),
+        ),
         (TOKEN,),
     )
 
@@ -333,6 +347,10 @@ def test_the_whole_section() -> None:
         (
             "oidc:\n  - {issuer: https://gitlab.com, kind: gitlab}\n  - {issuer: https://gitlab.com, kind: github}",
             "Line 3: the issuer https://gitlab.com stands here twice, first on line 2",
+        ),
+        (
+            "oidc:\n  - {issuer: https://a, kind: gitlab, repositories: [a/b]}\n  - {issuer: https://b, kind: gitlab}",
+            "Line 3: with several issuers, each must say",
         ),
         (
             "oidc: [{issuer: https://gitlab.com, kind: gitlab}, {issuer: https://gitlab.com, kind: gitlab}]",
