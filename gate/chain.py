@@ -13,7 +13,7 @@ from contextlib import suppress
 from gate.audit import AuditLog
 from gate.errors import AuditUnavailable, ReplayUnavailable
 from gate.models import Head, Stream
-from gate.record import AnyEntry, AnyRecord, RecordError, compose, digest, parse
+from gate.record import AnyEntry, AnyRecord, Happened, RecordError, compose, digest, parse
 from gate.replay import ReplayStore
 from gate.text import printable
 
@@ -66,6 +66,8 @@ def allowed_shas(log: AuditLog, heads: ReplayStore, stream: Stream) -> Iterator[
     """
     given: set[str] = set()
     for record in newest(log, heads, stream):
+        if isinstance(record, Happened):  # whoever may tell of events is not believed about decisions
+            continue
         sha = record.last_allowed_sha
         if sha is None:  # nor was any before
             return

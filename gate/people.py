@@ -74,8 +74,10 @@ class People:
     """
 
     def __init__(self, people: Mapping[str, Person], approvers: Iterable[str]) -> None:
+        everybody = sorted(approvers)
         self._owner: dict[str, str] = {}
         self._aliases: dict[str, set[str]] = {}
+        self._called = {_fold(name) for name in (*people, *everybody)}
         self._known: dict[str, str] = {}  # the canonical names of the approvers, who are asked for again and again
         spelled: dict[str, str] = {}
         for name, person in people.items():
@@ -83,7 +85,7 @@ class People:
                 raise _shared(name)
             github = [Identity("login", person.github)] if person.github is not None else []
             self._enter(_fold(name), [identity(name), *github, *(Identity("email", mail) for mail in person.emails)])
-        for approver in sorted(approvers):
+        for approver in everybody:
             owner = self.canonical(approver)
             self._enter(owner, [identity(approver)])
             self._known[approver] = owner
@@ -108,18 +110,24 @@ class People:
         return min(owners, default=_fold(approver))
 
     def owner(self, identities: Sequence[Identity]) -> str | None:
-        """The canonical name of the one person whom the policy knows by some of these identities, all of one account.
+        """The canonical name of the one person whom the policy calls by some of these identities, all of one account.
 
         None where that is nobody, or two people, or where the account's number at GitHub is another than the policy
         gives that person: logins can be given up, and then be taken by others.
         """
         theirs = frozenset[str]().union(*map(_names, identities))
         owners = {self._owner[name] for name in theirs if name in self._owner}
-        if len(owners) != 1:
+        if len(owners) != 1 or not any(map(self._is_called, identities)):
             return None
         owner = owners.pop()
         numbers, known = _numbers(theirs), _numbers(self._aliases[owner])
         return None if numbers and known and not numbers & known else owner
+
+    def _is_called(self, who: Identity) -> bool:
+        """Whether the policy calls somebody so. The further `emails` of a person are there to attribute commits: one
+        of long ago may be another's mailbox today."""
+        value = _fold(who.value)
+        return who.kind == "login" or value in self._called or _NOREPLY.fullmatch(value) is not None
 
     def _names_of(self, approver: str) -> frozenset[str]:
         return _names(identity(approver)).union(self._aliases.get(self.canonical(approver), ()))

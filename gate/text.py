@@ -5,9 +5,11 @@ import time
 
 def printable(text: str, limit: int = 300) -> str:
     """`text` with every character that does not print (controls, newlines, bidi marks, lone surrogates) written as an
-    escape, cut to `limit` characters. A log line or a terminal can't be driven by it."""
+    escape, cut to `limit` characters. A log line or a terminal can't be driven by it, nor a runner that takes `##[`
+    anywhere in a line for a command of its own."""
     if len(text) > limit:
         text = text[: limit - 1] + "…"
+    text = text.replace("##[", "# #[")
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

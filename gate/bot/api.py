@@ -28,7 +28,9 @@ class JobsApi:
         site.limits.hit("ask", call.address)
         try:
             who = site.doorkeeper.identify(call.request.headers.get("authorization", ""))
-            standing = site.desk.ask(resolve(who, call.json()))
+            asked = resolve(who, call.json())
+            site.limits.hit("ask of one repository", asked.deployment.repository)
+            standing = site.desk.ask(asked)
         except BotError as error:
             if error.status < 500:
                 site.limits.allows("ask refused", call.address)

@@ -23,11 +23,11 @@ def examine_bot(settings: Settings, policy: Policy, pin: Callable[[], str]) -> I
     yield from open_state(settings.state, settings.base).diagnose()
     for url in [way.url for way in settings.sign_in if way.kind == "oidc"] + [ci.url for ci in settings.jobs.oidc]:
         yield _examine_issuer(url)
-    if not settings.audit:
+    if (settings.audit, settings.replay) == (policy.audit, policy.replay) or settings.replay == policy.replay:
         yield Finding(
             "warning",
             "bot's records",
-            "the bot writes to the gate's own log and replay store, so whoever owns it can too",
+            "the bot writes to the gate's own log and replay store, so whoever owns it can write there too",
             "Give it stores of its own: audit and replay in bot.yaml (docs/bot.md).",
         )
 

@@ -59,7 +59,7 @@ class Desk:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._url = url
-        self._register = Register(state, policy, clock)
+        self._register = Register(state, keyring, policy, clock)
         self._policy = policy
         self._signer = signer
         self._state = state
@@ -346,6 +346,8 @@ class Desk:
         self._herald.announce(seen.request, news, due_at=self._now + _UNTOLD)
         standing = self._register.change(seen.request.id, checked)
         if standing.status == news:
+            # Once more, lest the first one was given up as untold meanwhile.
+            self._herald.announce(standing.request, news, due_at=self._now)
             self._herald.hurry(standing.request, news)
         return standing.request
 

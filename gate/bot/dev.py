@@ -43,6 +43,8 @@ url: {origin}
 policy: gate.yaml
 signer: file:key.pem
 state: sqlite:state/bot.db
+audit: file:events
+replay: sqlite:state/events.db
 session_key: file:session.key
 jobs:
   tokens:

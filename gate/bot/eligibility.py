@@ -1,5 +1,6 @@
 """May this person approve this request, and if not, why? What the gate would say, said before they try."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, cast, get_args
 
@@ -10,7 +11,7 @@ from gate.errors import Denied, ReasonCode
 from gate.issuer import Issuer
 from gate.models import Commit, Identity
 from gate.policy import Environment, Policy
-from gate.steps import STEPS
+from gate.steps import STEPS, Step
 from gate.text import plural
 from gate.tokens import Approval, decode
 from gate.verification import check_age, check_passkeys, check_separation
@@ -132,7 +133,7 @@ def counted(request: ApprovalRequest, policy: Policy, now: int) -> ApprovalReque
 def _still_holds(given: Given, request: ApprovalRequest, policy: Policy, now: int) -> bool:
     try:
         approval = decode(given.token)
-        _check(approval, request, policy, now)
+        _check(approval, request, policy, now, STEPS)
         check_passkeys([approval], policy.environments[request.deployment.environment], policy)
     except Denied:
         return False
@@ -148,15 +149,19 @@ def commits_of(request: ApprovalRequest) -> list[Commit]:
     ]
 
 
-def _check(approval: Approval, request: ApprovalRequest, policy: Policy, now: int) -> None:
-    """The gate's own steps, but for the signature.
+_UNSIGNED = tuple(step for step in STEPS if step.name != "signature")
+
+
+def _check(
+    approval: Approval, request: ApprovalRequest, policy: Policy, now: int, steps: Sequence[Step] = _UNSIGNED
+) -> None:
+    """The gate's own steps, but for the signature where there is none yet.
 
     Raises:
         Denied: the gate would.
     """
-    for step in STEPS:
-        if step.name != "signature":
-            step.check(approval, request.deployment, policy, now)
+    for step in steps:
+        step.check(approval, request.deployment, policy, now)
     environment = policy.environments[request.deployment.environment]
     check_age([approval], environment)
     if environment.separation_of_duties:

@@ -29,7 +29,7 @@ def is_over(request: ApprovalRequest, needed: int, asked: "Asked", held: str, no
 
 def joined(request: ApprovalRequest, job: "Job", asked: "Asked", held: str) -> ApprovalRequest:
     """The request with what a run adds that asks for it again: who re-ran it is one of its actors, too."""
-    actors = tuple(dict.fromkeys((*request.deployment.actors, *asked.deployment.actors)))[:_MOST_ACTORS]
+    actors = tuple(dict.fromkeys((*asked.deployment.actors, *request.deployment.actors)))[:_MOST_ACTORS]
     return replace(
         request,
         deployment=replace(request.deployment, actors=actors),

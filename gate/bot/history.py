@@ -1,6 +1,7 @@
 """The history page's reading of the audit log: the newest records of a stream, back from the one that is anchored."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from heapq import merge
 from typing import NamedTuple
 
 from gate.audit import AuditLog
@@ -38,16 +39,19 @@ class Entry(NamedTuple):
 
 
 class Selected(NamedTuple):
-    """What the page shows, and from which record on older ones stand; 0 where there are none."""
+    """What the page shows, and where older ones begin: before that time (epoch seconds), 0 where there are none."""
 
     entries: list[Entry]
     older: int
 
 
-class History:
-    """Reads the log, and the heads that anchor it, that `stores` gives."""
+Stores = tuple[AuditLog, ReplayStore]
 
-    def __init__(self, stores: Callable[[], tuple[AuditLog, ReplayStore]]) -> None:
+
+class History:
+    """Reads the logs, each with the heads that anchor it, that `stores` gives: the gate's and the bot's."""
+
+    def __init__(self, stores: Callable[[], Sequence[Stores]]) -> None:
         self._stores = stores
 
     def streams(self) -> list[str]:
@@ -56,29 +60,29 @@ class History:
         Raises:
             ReplayUnavailable: the heads can't be read.
         """
-        _, heads = self._stores()
-        return sorted((stream.path for stream in heads.heads()), key=lambda path: (path == BOT_STREAM.path, path))
+        paths = {stream.path for _, heads in self._stores() for stream in heads.heads()}
+        return sorted(paths, key=lambda path: (path == BOT_STREAM.path, path))
 
     def select(self, path: str, sha: str, before: int) -> Selected:
-        """The newest records of a stream; with `sha` only those on a commit that starts so, with `before` only those
-        of lower numbers.
+        """The newest records of a stream, of all logs together; with `sha` only those on a commit that starts so, with
+        `before` only those from before that time (epoch seconds).
 
         Raises:
             AuditUnavailable, ReplayUnavailable: they can't be read, or are not those that were chained.
         """
         repository, _, environment = path.rpartition("/")
+        stream = Stream(repository, environment)
+        records = merge(*(newest(*stores, stream) for stores in self._stores()), key=lambda record: -record.at)
         entries: list[Entry] = []
-        seq = 0
-        for record in newest(*self._stores(), Stream(repository, environment)):
-            seq = record.seq
-            if before and seq >= before:
+        for record in records:
+            if before and record.at >= before:
                 continue
+            if len(entries) >= SHOWN and record.at < entries[-1].at:
+                return Selected(entries, entries[-1].at)
             entry = _entry(record)
             if entry.sha.startswith(sha):
                 entries.append(entry)
-            if len(entries) == SHOWN:
-                break
-        return Selected(entries, seq if len(entries) == SHOWN and seq > 1 else 0)
+        return Selected(entries, 0)
 
 
 def _entry(record: AnyRecord) -> Entry:

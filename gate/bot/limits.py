@@ -10,6 +10,7 @@ from gate.bot.errors import TooMany
 
 _LIMITS = {
     "ask": parse("600/minute"),  # jobs share the addresses of their runners
+    "ask of one repository": parse("120/minute"),  # so that no job floods the people who read what it asks
     "ask refused": parse("60/minute"),
     "poll refused": parse("60/minute"),
     "sign in": parse("60/minute"),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gate.bot.eligibility import check_wanted, counted
 from gate.bot.errors import BotError, NotFound, Unavailable
+from gate.bot.keyring import Keyring
 from gate.bot.policysource import PolicySource
 from gate.bot.request import ApprovalRequest, Status
 from gate.bot.state import Document, State
@@ -14,6 +15,7 @@ from gate.errors import Denied
 from gate.policy import Environment, Policy
 
 KEPT = 24 * 3600  # seconds that a request can still be looked at after it ran out
+_LONGEST_KEPT = 3 * KEPT  # a request waits for a day at most
 _TRIES = 20
 _LOG = logging.getLogger(__name__)
 
@@ -33,10 +35,14 @@ class Standing(NamedTuple):
 
 
 class Register:
-    """The requests in `state`. `clock` gives epoch seconds."""
+    """The requests in `state`, each sealed by `keyring`: whoever can write the state can take a request away, or put
+    an older form of it back, and make none up. `clock` gives epoch seconds."""
 
-    def __init__(self, state: State, policy: PolicySource, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, state: State, keyring: Keyring, policy: PolicySource, clock: Callable[[], float] = time.time
+    ) -> None:
         self._state = state
+        self._keyring = keyring
         self._policy = policy
         self._clock = clock
 
@@ -92,7 +98,7 @@ class Register:
         """As `change`, where perhaps there is no request yet; `change` gets it as it was written."""
         for _ in range(_TRIES):
             document = self._state.get("request", key, self.now)
-            before = ApprovalRequest.from_json(document.value) if document else None
+            before = self._opened(document) if document else None
             request = change(before)
             if request is before or self._saved(request, document):
                 return request
@@ -100,7 +106,7 @@ class Register:
 
     def _shown(self, document: Document) -> Standing | None:
         try:
-            return self.standing(ApprovalRequest.from_json(document.value))
+            return self.standing(self._opened(document))
         except NotFound:
             return None
         except Unavailable as error:
@@ -113,13 +119,18 @@ class Register:
             raise NotFound(
                 "There is no such request.", hint="It may have run out long ago. A new run of the job asks again."
             )
-        return self.standing(ApprovalRequest.from_json(document.value)), document
+        return self.standing(self._opened(document)), document
+
+    def _opened(self, document: Document) -> ApprovalRequest:
+        sealed = str(document.value.get("sealed", ""))
+        value = self._keyring.unseal(f"request {document.key}", sealed, seconds=_LONGEST_KEPT)
+        return ApprovalRequest.from_json(value or {})
 
     def _saved(self, request: ApprovalRequest, document: Document | None) -> bool:
         written = self._state.put(
             "request",
             request.id,
-            request.as_json(),
+            {"sealed": self._keyring.seal(f"request {request.id}", request.as_json())},
             expires_at=request.expires_at + KEPT,
             expected=document.version if document else 0,
             now=self.now,

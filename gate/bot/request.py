@@ -140,7 +140,7 @@ class ApprovalRequest:
         except (AttributeError, KeyError, TypeError, ValueError, GateError):
             raise Unavailable(
                 "The bot's state holds a request that this version did not write.",
-                hint="Are all bots on this state of one version? A new request of the same run starts afresh.",
+                hint="Are all bots on this state of one version, with one session key? A new run asks afresh.",
             ) from None
 
 

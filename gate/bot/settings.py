@@ -22,7 +22,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 class Settings(NamedTuple):
     """What a bot is told. Paths in URIs are relative to `base`; `request_life` is in seconds.
 
-    `audit` and `replay` are where the bot records what people do, "" for the policy's own.
+    `audit` and `replay` are where the bot records what people do: stores of its own, so that whoever owns the bot can
+    write nothing that the gate reads.
     """
 
     base: Path
@@ -88,12 +89,12 @@ def read_settings(data: bytes, base: Path) -> Settings:
         notices=fields.optional("notices", lambda node: read_notices(node, base), ()),
         request_life=fields.optional("request_life", _life, 3600),
         trusted_proxies=tuple(fields.optional("trusted_proxies", list_of(_network), [])),
-        audit=fields.optional("audit", word, ""),
-        replay=fields.optional("replay", word, ""),
+        audit=fields.required("audit", word),
+        replay=fields.required("replay", word),
     )
     fields.done()
-    if bool(settings.audit) != bool(settings.replay):
-        raise bad(fields.node, "audit and replay go together: the one is anchored in the other.")
+    if settings.github and sum(ci.kind == "github" for ci in settings.jobs.oidc) > 1:
+        raise bad(fields.node, "a bot acts at one GitHub, but jobs of several ask it.", "Run a bot for each GitHub.")
     return settings
 
 

@@ -22,7 +22,6 @@ from gate.scope import parse_environment, parse_repository, parse_sha
 
 MAX_BODY = 1 << 20  # bytes; more than the payload of this event ever needs
 _EVENT = "deployment_protection_rule"
-_DELIVERY = re.compile(r"[A-Za-z0-9-]{1,64}")
 _CALLBACK = re.compile(rf"(?:/api/v3)?/repos/([^/]+/[^/]+)/actions/runs/([1-9][0-9]{{0,18}})/{_EVENT}")
 _LOGIN = re.compile(r"[A-Za-z0-9_-]{1,100}(?:\[bot\])?")
 _PATIENCE = 30.0  # seconds in all
@@ -31,8 +30,8 @@ _PATIENCE = 30.0  # seconds in all
 class ProtectionRequest(NamedTuple):
     """A job that GitHub holds: which commit it would deploy where, and what started its run.
 
-    `event` is the event of the run, e.g. `push`; `actor` the login of whoever GitHub says it is for; `delivery` the id
-    of this delivery, the same when it is delivered again.
+    `event` is the event of the run, e.g. `push`; `actor` the login of whoever GitHub says it is for; `delivery`
+    is the same when it is delivered again.
     """
 
     repository: str
@@ -57,12 +56,11 @@ def receive(body: bytes, headers: Mapping[str, str], secret: str) -> ProtectionR
     _authenticate(body, headers.get("x-hub-signature-256", ""), secret)
     if headers.get("x-github-event", "") != _EVENT:
         return None
-    delivery = headers.get("x-github-delivery", "")
     try:
         payload = json.loads(body)
         if not isinstance(payload, dict) or payload.get("action") != "requested":
             return None
-        return _request(payload, delivery)
+        return _request(payload, hashlib.sha256(body).hexdigest())  # its id in the headers is not signed
     except UsageError as error:
         raise BotError(error.message, hint=error.hint, expected=error.expected, actual=error.actual) from None
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
@@ -120,7 +118,7 @@ def _request(payload: dict[str, Any], delivery: str) -> ProtectionRequest:
         run_id=_run_id(payload["deployment_callback_url"], repository),
         actor=_matched(_LOGIN, payload["sender"]["login"]),
         event=_matched(re.compile(r"[a-z_]{1,60}"), payload["event"]),
-        delivery=_matched(_DELIVERY, delivery),
+        delivery=delivery,
     )
 
 

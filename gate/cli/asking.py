@@ -11,7 +11,7 @@ from gate.ci import CiRun
 from gate.cli.deploybot import Bot
 from gate.cli.target import Target
 from gate.errors import Denied, UsageError
-from gate.requester import Asked, Requester, Standing, check_url, github_id_token, tokens_of
+from gate.requester import Asked, Requester, Standing, check_audience, check_url, github_id_token, tokens_of
 from gate.text import plural, printable
 
 
@@ -85,7 +85,10 @@ def _credential(url: str, environ: Mapping[str, str], run: CiRun) -> str:
     request_token = environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "")
     if request_url and request_token:
         return github_id_token(request_url, request_token, url)
-    token = environ.get("GATE_ID_TOKEN", "").strip() or environ.get("GATE_BOT_TOKEN", "").strip()
+    id_token, token = environ.get("GATE_ID_TOKEN", "").strip(), environ.get("GATE_BOT_TOKEN", "").strip()
+    if id_token:
+        check_audience(id_token, url)  # whoever set the URL must not get a token that is good elsewhere
+        return id_token
     if not token:
         raise UsageError("The deploy-bot has to know which job asks, and nothing here proves it.", hint=_how(url, run))
     return token

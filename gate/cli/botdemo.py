@@ -33,7 +33,8 @@ def tell(folder: Path, deployment: Deployment, port: int) -> int:
         click.secho("\n1. A deploy job asks for approval, and waits", fg="cyan", bold=True)
         code = _job(folder, deployment, url, token)
         click.secho("\n3. Who approved it?", fg="cyan", bold=True)
-        _gate(folder, "audit", "show", deployment.sha, "--policy", str(folder / "gate.yaml"))
+        for log in ((), ("--audit", f"file://{folder}/events")):  # what the gate decided, and what the page was told
+            _gate(folder, "audit", "show", deployment.sha, "--policy", str(folder / "gate.yaml"), *log)
         if sys.stdin.isatty():
             click.echo(f"\nThe bot goes on: look at {url}/history, make a passkey at {url}/passkeys, then ask again:")
             click.echo(

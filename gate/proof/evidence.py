@@ -33,6 +33,7 @@ def prove_allow(record: Record, policies: Sequence[Policy]) -> Evidence:
     if policy is None:
         signed = tuple([_signed(token, record, policies) for token in record.tokens])
         _check_recorded(record, signed)
+        _check_proved(record, signed, policies)
         return Evidence(False, signed)
     approvals = verify(record.tokens, record.deployment, policy, record.decided_at)
     environment = policy.environments[record.deployment.environment]
@@ -45,6 +46,30 @@ def prove_allow(record: Record, policies: Sequence[Policy]) -> Evidence:
     if len({policy.people.canonical(approval["approver"]) for approval in record.approvals}) < environment.approvals:
         raise _unsupported("it counts fewer approvers than its policy asks for")
     return Evidence(True, approvals)
+
+
+def _check_proved(record: Record, approvals: Sequence[Approval], policies: Sequence[Policy]) -> None:
+    """Where a policy asks for passkeys today, a signature alone proves nothing: whoever holds the key could have made
+    it, and have named a policy that nobody has.
+
+    Raises:
+        Unproved: neither of the policies that ask for them is satisfied.
+    """
+    name = record.deployment.environment
+    asking = [
+        policy for policy in policies if name in policy.environments and policy.environments[name].passkey_required
+    ]
+    denials = [denial for policy in asking if (denial := _unproved(approvals, policy, name))]
+    if asking and len(denials) == len(asking):
+        raise Unproved(denials[0])
+
+
+def _unproved(approvals: Sequence[Approval], policy: Policy, name: str) -> Denied | None:
+    try:
+        check_passkeys(approvals, policy.environments[name], policy)
+    except Denied as denial:
+        return denial
+    return None
 
 
 def _signed(token: str, record: Record, policies: Sequence[Policy]) -> Approval:
@@ -82,8 +107,17 @@ def _unsupported(why: str) -> Denied:
     return Denied("approvals.insufficient", f"{why[0].upper()}{why[1:]}.")
 
 
-class Unlisted(Denied):
+class Unproved(Denied):
+    """The policy of its time was not given, and by those that were nothing can be said of it."""
+
+    def __init__(self, denial: Denied) -> None:
+        super().__init__(denial.reason, f"{denial.message} If its own policy asked for none, give that too.")
+
+
+class Unlisted(Unproved):
     """No policy that was given lists the key, so nothing can be said of the signature."""
 
     def __init__(self, kid: str) -> None:
-        super().__init__("key.unknown", f"No policy that was given lists the key {kid}; give that of its time too.")
+        Denied.__init__(
+            self, "key.unknown", f"No policy that was given lists the key {kid}; give that of its time too."
+        )

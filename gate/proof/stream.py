@@ -8,7 +8,7 @@ from gate.errors import AuditUnavailable, GateError
 from gate.models import Consumption, Head, Stream
 from gate.policy import Policy
 from gate.proof.events import Event, Fault, FaultKind, Note, Step
-from gate.proof.evidence import Evidence, Unlisted, prove_allow
+from gate.proof.evidence import Evidence, Unproved, prove_allow
 from gate.proof.links import Conviction, Links
 from gate.proof.places import places
 from gate.proof.used import Used
@@ -39,6 +39,8 @@ class Walk:
         self._unrecorded = unrecorded
         self._links = Links()
         self._used = Used()
+        self._policy = ""  # of the newest allow so far, and those that were replaced before it
+        self._replaced: set[str] = set()
         self._before: AnyRecord | None = None
         self._digest: str | None = START  # of the record before; None where there is none to be had
 
@@ -102,9 +104,10 @@ class Walk:
             yield step
             return
         self._settle(record)
+        yield from self._returned(record)
         try:
             evidence = prove_allow(record, self._policies)
-        except Unlisted as error:
+        except Unproved as error:
             yield self._fault("unproved", record.seq, f"allowed, but can't be verified: {error.message}")
         except GateError as error:
             yield self._fault("forged", record.seq, f"allowed, but its tokens do not allow it: {error.message}")
@@ -112,6 +115,17 @@ class Walk:
             step = step._replace(evidence="policy" if evidence.whole else "signatures")
             yield from self._reuse(record, evidence)
         yield step
+
+    def _returned(self, record: Record) -> Iterator[Event]:
+        """A policy that another one had replaced decides again: put back on purpose, or named by a forger who would
+        rather be judged by an older one."""
+        if record.policy_sha256 == self._policy:
+            return
+        if record.policy_sha256 in self._replaced:
+            uri, name = self._log.uri(self._stream, record.seq), record.policy_sha256[:12]
+            yield Note(f"{uri} was allowed under a policy that another one had replaced before, {name}: on purpose?")
+        self._replaced.add(self._policy)
+        self._policy = record.policy_sha256
 
     def _reuse(self, record: Record, evidence: Evidence) -> Iterator[Event]:
         for approval in evidence.approvals:

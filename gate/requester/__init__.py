@@ -1,7 +1,9 @@
 """The job's side of a deploy-bot: ask for an approval, wait for it, receive the tokens (docs/bot.md)."""
 
+import json
 import random
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +14,7 @@ from gate.requester.answers import Asked, Standing, read_asked, read_standing
 from gate.requester.link import Link, is_safe, is_token
 from gate.text import plural, printable
 
-__all__ = ["Asked", "Requester", "Standing", "check_url", "github_id_token", "tokens_of"]
+__all__ = ["Asked", "Requester", "Standing", "check_audience", "check_url", "github_id_token", "tokens_of"]
 
 _PATIENCE = 60.0  # seconds for all tries of one question
 _LEAST_PAUSE = 2.0  # seconds between two questions; the bot may ask for more
@@ -113,6 +115,26 @@ def check_url(url: str) -> None:
             "The deploy-bot's URL is not one that a token may be sent to.",
             expected="https://HOST, as the bot itself calls it",
             actual=printable(url.rpartition("@")[2], 100),
+        )
+
+
+def check_audience(token: str, url: str) -> None:
+    """Check that an OIDC token was made for the bot at `url`, and so is worth nothing elsewhere (RFC 7519 §4.1.3).
+
+    Raises:
+        UsageError: it was made for another, or is no JWT.
+    """
+    try:
+        payload = token.split(".")[1]
+        audience = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["aud"]
+    except (ValueError, IndexError, KeyError, TypeError):
+        audience = "none that can be read"
+    if audience not in (url, [url]):
+        raise UsageError(
+            "The job's OIDC token was made for another than this deploy-bot, and is not sent there.",
+            expected=f"the audience {url}",
+            actual=printable(str(audience), 100),
+            hint="Ask the CI for a token of this audience (GitLab: id_tokens: GATE_ID_TOKEN: aud), or correct the URL.",
         )
 
 

@@ -19,6 +19,7 @@ from gate.bot.keyring import Keyring
 from gate.bot.sessions import Sessions
 from gate.bot.state import State, open_state
 from gate.deployment import Deployment
+from gate.people import identity
 from gate.requester import Asked, Requester
 from scripts.benchmarks.wire import Answer, Wire
 from tests.bot.running import API_TOKEN, SECRETS, Place, running_bot
@@ -159,7 +160,7 @@ def _sign_in(state: State, people: list[Engineer]) -> None:
     """Sessions as the bot makes them. To sign in is bounded by address, and not what is measured."""
     sessions = Sessions(state, Keyring(SECRETS["GATE_BOT_SESSION_KEY"].encode()), time.time)
     for person in people:
-        person.cookie = sessions.begin(person.name, person.name, "bench")
+        person.cookie = sessions.begin(person.name, person.name, "bench", [identity(person.name)])
         visitor = sessions.of(person.cookie)
         person.csrf = sessions.csrf(visitor) if visitor else ""
 

@@ -151,3 +151,32 @@ class TestUnrecorded:
         events = book.prove()
         assert faults(events) == []
         assert "still be at work" in notes(events)[0]
+
+
+class TestPoliciesOfOtherTimes:
+    """Whoever has the signing key, and may write to both stores, would rather be judged by another policy."""
+
+    def forge(self, book: Book, policy_sha256: str, number: int = 50) -> None:
+        """An allow that the key alone signed, said to be under that policy."""
+        token = book.world.token(sha=sha(number))
+        deployment = book.world.deployment(sha=sha(number))
+        made = entry(book.world, number, reason="allowed", deployment=deployment, tokens=(token,))
+        approvals = (decode(token).summary(),)
+        append(book.log, book.store, replace(made, approvals=approvals, policy_sha256=policy_sha256))
+
+    def test_a_policy_that_nobody_has_lets_no_passkey_be_missing(self, book: Book) -> None:
+        self.forge(book, "0" * 64)
+        assert book.faults() == []  # nobody asks for passkeys, so a signature is what there ever was
+        book.world.passkey = "required"
+        book.policies = [compile_policy(book.world.text.encode()), *book.policies]
+        assert book.faults() == [("unproved", 10, 10)]
+
+    def test_a_policy_that_comes_back_is_pointed_out(self, book: Book) -> None:
+        old = book.policies[0]
+        newer = compile_policy(book.world.text.replace("15m", "14m").encode())
+        book.policies = [newer, old]
+        self.forge(book, newer.sha256, 50)
+        assert [note for note in notes(book.prove()) if "replaced" in note] == []
+        self.forge(book, old.sha256, 51)
+        (note,) = [note for note in notes(book.prove()) if "replaced before" in note]
+        assert old.sha256[:12] in note

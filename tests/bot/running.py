@@ -101,6 +101,8 @@ def _settings(url: str) -> dict[str, Any]:
         "policy": "gate.yaml",
         "signer": "file:key.pem",
         "state": "sqlite:state/bot.db",
+        "audit": "file:events",
+        "replay": "sqlite:state/events.db",
         "session_key": "env:GATE_BOT_SESSION_KEY",
         "jobs": {
             "tokens": [

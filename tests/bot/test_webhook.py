@@ -88,7 +88,7 @@ def test_a_job_that_github_holds() -> None:
         run_id=str(RUN),
         actor=payload["sender"]["login"],
         event="push",
-        delivery=DELIVERY,
+        delivery=hashlib.sha256(json.dumps(payload).encode()).hexdigest(),
     )
 
 
@@ -192,10 +192,15 @@ def test_a_signed_body_that_is_no_json(body: bytes) -> None:
         receive(body, headers(body), SECRET)
 
 
-def test_a_delivery_without_an_id() -> None:
-    body = json.dumps(asked()).encode()
-    with pytest.raises(BotError):
-        receive(body, headers(body) | {"x-github-delivery": ""}, SECRET)
+def test_a_delivery_is_known_by_what_is_signed() -> None:
+    """Its id in the headers is not: whoever captured a delivery could make it another."""
+    body, other = json.dumps(asked()).encode(), json.dumps(asked(ref="refs/heads/other")).encode()
+    first = receive(body, headers(body), SECRET)
+    assert first
+    assert receive(body, headers(body) | {"x-github-delivery": "another"}, SECRET) == first
+    second = receive(other, headers(other), SECRET)
+    assert second
+    assert second.delivery != first.delivery
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from tests.ci import fakebot
 from tests.ci.conftest import Shop, Tree
-from tests.ci.fakebot import API_TOKEN, ID_TOKEN, REQUEST_TOKEN, FakeBot, Request
+from tests.ci.fakebot import API_TOKEN, ID_TOKEN, REQUEST_TOKEN, FakeBot, Request, id_token
 from tests.ci.runs import RUNS, SHA
 from tests.ci.test_actions import read_outputs
 from tests.test_cli import gate
@@ -137,7 +137,7 @@ def test_request_says_what_makes_no_sense(arguments: tuple[str, ...], said: str,
 @pytest.mark.parametrize(
     ("env", "proves"),
     [
-        ({"GATE_ID_TOKEN": ID_TOKEN, **CREDENTIAL}, ID_TOKEN),
+        ({"GATE_ID_TOKEN": "{id_token}", **CREDENTIAL}, "{id_token}"),
         ({"GATE_ID_TOKEN": "", **CREDENTIAL}, API_TOKEN),
         ({"ACTIONS_ID_TOKEN_REQUEST_URL": "{url}/github-id-token?v=2", **CREDENTIAL}, API_TOKEN),
         (
@@ -153,8 +153,22 @@ def test_request_says_what_makes_no_sense(arguments: tuple[str, ...], said: str,
 def test_the_job_proves_itself_by_the_best_that_it_has(
     env: Mapping[str, str], proves: str, world: World, bot: FakeBot
 ) -> None:
-    ask(world, bot, "--wait", "0", env={name: value.format(url=bot.url) for name, value in env.items()})
-    assert next(call[3] for call in bot.calls if call[0] == "POST") == f"Bearer {proves}"
+    given = {"url": bot.url, "id_token": id_token(bot.url)}
+    ask(world, bot, "--wait", "0", env={name: value.format(**given) for name, value in env.items()})
+    assert next(call[3] for call in bot.calls if call[0] == "POST") == f"Bearer {proves.format(**given)}"
+
+
+@pytest.mark.parametrize(
+    "audience", ["https://gate.example.com", ["{url}", "https://other.example"], "{url}/", None, 7, []]
+)
+def test_a_token_made_for_another_bot_is_not_sent_to_this_one(audience: Any, world: World, bot: FakeBot) -> None:
+    """Whoever may set the URL, an earlier step or a pipeline's variable, does not get the token of the real bot."""
+    text = json.dumps(audience).replace("{url}", bot.url)
+    done = ask(world, bot, "--wait", "0", env={"GATE_ID_TOKEN": id_token(json.loads(text))})
+    assert (done.returncode, bot.calls) == (2, [])
+    assert "made for another than this deploy-bot" in done.stderr
+    broken = ask(world, bot, "--wait", "0", env={"GATE_ID_TOKEN": "no.jwt"})
+    assert (broken.returncode, bot.calls) == (2, [])
 
 
 @pytest.mark.parametrize(
@@ -353,7 +367,7 @@ def test_on_every_ci_the_variables_reach_the_gate(ci: str, tree: Tree, shop: Sho
     bot.on_ask = approves(shop.world, ALICE)
     real = {SHA: shop.head, "/w/shop": str(shop.checkout), "acme/web/shop": "acme/shop"}
     env = {name: real.get(value, value) for name, value in RUNS[ci].items()}
-    env |= {"GATE_DEPLOY_BOT": bot.url, "GATE_ID_TOKEN": ID_TOKEN, "GATE_WAIT": "0"}
+    env |= {"GATE_DEPLOY_BOT": bot.url, "GATE_ID_TOKEN": id_token(bot.url), "GATE_WAIT": "0"}
     done = _pre_deploy(tree, shop, env)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert bot.calls[0][3] == f"Bearer {ID_TOKEN}"
+    assert bot.calls[0][3] == f"Bearer {id_token(bot.url)}"
