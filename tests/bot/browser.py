@@ -6,13 +6,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from selenium.webdriver import Chrome
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from selenium.webdriver.common.virtual_authenticator import VirtualAuthenticatorOptions
+from selenium.webdriver.common.virtual_authenticator import Credential, VirtualAuthenticatorOptions
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.bot.visit import Visit
+from tests.core.authenticator import Authenticator
 
 PHONE, DESK = (360, 780), (1440, 900)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -49,6 +53,36 @@ class Browser:
     def open(self, url: str) -> None:
         """Go to `url`."""
         self.driver.get(url)
+
+    def renew(self, url: str) -> None:
+        """Be as new, at the site of `url`: nobody's cookies, no passkeys, a desk's size."""
+        self.script(enabled=True)
+        self.driver.get("about:blank")
+        self.driver.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "all"})
+        self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        self.driver.remove_all_credentials()
+        self.driver.set_user_verified(True)
+        self.resize(DESK)
+        self.driver.get_log("browser")
+
+    def hold(self, passkey: Authenticator) -> None:
+        """Have this passkey."""
+        key = passkey.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        made = Credential.create_resident_credential(passkey.credential.id, passkey.rp_id, b"user", key, 0)
+        self.driver.add_credential(made)
+
+    def become(self, visit: Visit) -> None:
+        """Go on with the session of `visit`, and with their passkey if they have one."""
+        cookie = {"name": "gate", "value": visit.cookie, "url": visit.url, "httpOnly": True, "sameSite": "Lax"}
+        self.driver.execute_cdp_cmd("Network.setCookie", cookie)
+        self.driver.remove_all_credentials()
+        if visit.passkey:
+            self.hold(visit.passkey)
+
+    def complaints(self) -> list[str]:
+        """What the browser logged of a page that broke its own rules (CSP), or of scripts that failed."""
+        told = [str(entry["message"]) for entry in self.driver.get_log("browser")]
+        return [text for text in told if "Content Security Policy" in text or "Uncaught" in text]
 
     @property
     def text(self) -> str:
@@ -138,6 +172,7 @@ def running_browser(folder: Path) -> Iterator[Browser]:
     options.binary_location = browser_path() or ""
     for flag in (*_FLAGS, f"--user-data-dir={folder}"):
         options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = Chrome(options=options, service=Service(driver_path()))
     try:
         yield Browser(driver)
