@@ -1,5 +1,8 @@
 """Serving: uvicorn, told to trust nothing it need not, and to end what is under way before it stops."""
 
+import signal
+import sys
+
 import uvicorn
 
 from gate.bot.app import create_app
@@ -17,6 +20,8 @@ def serve(site: Site, settings: Settings, *, host: str, port: int) -> None:
     Of `X-Forwarded-For` only what a trusted proxy says is believed; of `X-Forwarded-Host` nothing.
     """
     configure()
+    # uvicorn ends what is under way, and then as the signal ends it: no block's end would be reached.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     secret = settings.github.webhook_secret if settings.github else None
     issuer = next((one.url for one in settings.jobs.oidc if one.kind == "github"), "")
     uvicorn.run(

@@ -42,6 +42,7 @@ class Browser:
 
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver
+        self._first = driver.current_window_handle
         options = VirtualAuthenticatorOptions()
         options.protocol = VirtualAuthenticatorOptions.Protocol.CTAP2
         options.transport = VirtualAuthenticatorOptions.Transport.INTERNAL
@@ -78,6 +79,24 @@ class Browser:
         self.driver.remove_all_credentials()
         if visit.passkey:
             self.hold(visit.passkey)
+
+    @contextmanager
+    def other_tab(self) -> Iterator[None]:
+        """Be in a new tab, which holds no passkeys, until the block ends."""
+        self.driver.switch_to.new_window("tab")
+        try:
+            yield
+        finally:
+            self.driver.close()
+            self.driver.switch_to.window(self._first)
+
+    @contextmanager
+    def first_tab(self) -> Iterator[None]:
+        """Be in the first tab again until the block ends."""
+        here = self.driver.current_window_handle
+        self.driver.switch_to.window(self._first)
+        yield
+        self.driver.switch_to.window(here)
 
     def complaints(self) -> list[str]:
         """What the browser logged of a page that broke its own rules (CSP), or of scripts that failed."""
