@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -141,8 +142,8 @@ class Browser:
         element.send_keys(text)
 
     def wait(self, condition: Any, seconds: float = 15) -> None:
-        """Wait until `condition()` holds."""
-        WebDriverWait(self.driver, seconds, poll_frequency=0.05).until(lambda _: condition())
+        """Wait until `condition()` holds, be it on another page than this."""
+        WebDriverWait(self.driver, seconds, 0.05, (WebDriverException,)).until(lambda _: condition())
 
     def resize(self, size: tuple[int, int], *, dark: bool = False) -> None:
         """Be so wide and high, exactly, in light or dark."""
@@ -175,8 +176,6 @@ class Browser:
 
 
 def _is_stale(element: WebElement) -> bool:
-    from selenium.common.exceptions import WebDriverException
-
     try:
         element.is_enabled()
     except WebDriverException:

@@ -21,7 +21,7 @@ from tests.bot.running import API_TOKEN, Place, running_bot
 from tests.bot.visit import Visit
 from tests.core.authenticator import Authenticator
 
-LONG = f"{'a.very.long.name.' * 14}abcd@example.com"  # 254 characters, as long as a name may be
+LONG = f"{'long.name.' * 6}hers@a.{'department.' * 16}example.com"  # 254 characters: no address is longer
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -50,6 +50,7 @@ class Stage:
             name: Authenticator(origin=self.url, rp_id="localhost", name=name) for name in ("alice", "bob", "mallory")
         }
         self.place.policy |= _policy(self.passkeys)
+        self.place.policy["keys"][0]["approvers"].append(LONG)
         self.state = open_state("sqlite:state/bot.db", self.place.folder)
         self._visits: dict[str, Visit] = {}
 

@@ -65,10 +65,11 @@ def test_from_a_job_to_its_deployment(stage: Stage, browser: Browser) -> None:
         assert browser.driver.current_url == url, "back at the very request"
         for fact in ("acme/shop", sha, "production", "octocat", "12", "on refs/heads/main", "by push",
                      "Round the totals half to even", "Show the basket's total", "dave", "zoe", "0 of 1",
-                     f"2 commits since {allowed[:12]}", "1 approver, each with a passkey, none of whom started",
+                     f"2 commits since {allowed[:12]}", "1 approver with a passkey, who neither started the run nor",
                      "This request runs out in", "good once, for 15 minutes"):  # fmt: skip
             assert fact in browser.text, fact
         assert "only the job says so" not in browser.text, "its CI has proved all of it"
+        assert f"Proved by\n{stage.provider.url}" in browser.text
         web = stage.hub.url.removesuffix("/api/v3")
         diff = browser.button("Read the difference").get_attribute("href")
         assert diff == f"{web}/acme/shop/compare/{allowed}...{sha}"
@@ -100,7 +101,7 @@ def test_a_checkout_where_the_bot_knows_no_history(stage: Stage, browser: Browse
     options = ("--repository", "acme/till", "--sha", sha, "--run-id", "21", "--actor", "dave@example.com")
     with stage.job("production", *options, GATE_BOT_TOKEN=API_TOKEN, cwd=str(tmp_path / "till")) as job:
         browser.open(link(job))
-        assert "only the job says so" in browser.text
+        assert "the job showed the API token ci, and all of this is its own word" in browser.text
         assert "The gate will look again in the job, and may refuse." in browser.text
         browser.press("Approve with your passkey")
         code, told = ended(job)
