@@ -1,5 +1,6 @@
 """Chromium with a virtual authenticator (WebDriver, "Virtual Authenticators"), on pages of 127.0.0.1."""
 
+import base64
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -165,14 +166,13 @@ class Browser:
             )
         )
 
-    def picture(self, path: Path) -> None:
-        """The whole page, as a PNG."""
-        import base64
-
+    def taken(self, most: int | None = None) -> bytes:
+        """A picture of the page as a PNG: all of it, or the `most` pixels at its top."""
         size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        height = min(size["height"], most or size["height"])
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1}
         answer = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
-        path.write_bytes(base64.b64decode(answer["data"]))
+        return base64.b64decode(answer["data"])
 
 
 def _is_stale(element: WebElement) -> bool:
