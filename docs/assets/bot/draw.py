@@ -37,7 +37,7 @@ image.onload = () => {
   }
   const apart = (a, b) => [16, 8, 0].reduce((sum, by) => sum + Math.abs((a >> by & 255) - (b >> by & 255)), 0);
   const common = [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a));
-  const palette = [];
+  const palette = common.slice(0, 10);
   for (const least of [40, 20, 8]) for (const colour of common)
     if (palette.length < most && palette.every((one) => apart(one, colour) >= least)) palette.push(colour);
   const index = new Map(common.map((colour) => [colour, palette.reduce(
