@@ -7,7 +7,6 @@ nothing half done.
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -168,14 +167,12 @@ class Desk:
         return self._standing(ApprovalRequest.from_json(document.value), now)
 
     def everything(self) -> list[Standing]:
-        """All requests of the last day, newest first; those that the policy would not let in any more are left out."""
+        """All requests of the last day, newest first; those whose environment the policy no longer has are left out."""
         now = self._now
         found = [ApprovalRequest.from_json(document.value) for document in self._state.list("request", now)]
-        standings: list[Standing] = []
-        for request in sorted(found, key=lambda request: -request.asked_at):
-            with suppress(NotFound):
-                standings.append(self._standing(request, now))
-        return standings
+        known = self._policy.current().policy.environments
+        listed = sorted(found, key=lambda request: -request.asked_at)
+        return [self._standing(request, now) for request in listed if request.deployment.environment in known]
 
     def verdict(self, standing: Standing, person: str) -> Verdict:
         """May the person whose canonical name is `person` approve it?"""

@@ -66,7 +66,7 @@ def test_trying_it_out(trial: Trial, browser: Browser, tmp_path: Path) -> None:
         command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as job:
         browser.open(link(job))
-        assert "each with a passkey" in browser.text
+        assert "1 approver with a passkey" in browser.text
         browser.press("Approve with your passkey")
         code, told = ended(job)
     assert code == 0, told
