@@ -140,7 +140,8 @@ def test_a_pipeline_of_gitlab_by_two_approvers(stage: Stage, browser: Browser) -
         assert "1 of 2" in browser.text
         assert "alice@example.com with a passkey" in browser.text
         browser.press("Approve with your passkey")
-        assert "2 of 2" in browser.text
+        assert "Approved." in browser.text
+        assert "bob@example.com with a passkey" in browser.text
         code, told = ended(job)
     assert code == 0, told
     assert "✓ quorum      alice@example.com, bob@example.com" in told

@@ -11,11 +11,14 @@ from unittest import mock
 from gate.bot.building import build
 from gate.bot.request import ApprovalRequest, CommitLine, Declined, Facts, Given
 from gate.bot.settings import load_settings
+from gate.bot.signin import SignedIn
+from gate.bot.signinpages import SignInPages
 from gate.bot.site import Site
 from gate.deployment import Deployment
 from gate.gate import Gate
 from gate.issuer import Issuer
 from gate.models import Commit, Identity
+from gate.people import identity
 from tests.bot.running import Place
 from tests.core.authenticator import Authenticator
 
@@ -42,7 +45,9 @@ class Story(NamedTuple):
 
     def session(self, person: str) -> str:
         """The cookie of somebody who has signed in."""
-        return self.site.sessions.begin(person, person.partition("@")[0].title(), "Example SSO")
+        signed_in = SignedIn((identity(person),), person.partition("@")[0].title(), "Example SSO")
+        answer = SignInPages(self.site).admit(mock.Mock(cookie=""), signed_in, "/")
+        return answer.headers["set-cookie"].partition(";")[0].partition("=")[2]
 
     def request(
         self, run_id: str, repository: str = _REPOSITORY, environment: str = "production", **changes: Any
