@@ -113,7 +113,11 @@ class Site:
         """An error, for a program or for a person."""
         if wants_json(request):
             return json_error(error, status)
-        back = local_path(re.sub(r"/(approve|decline|challenge|look-up|options)$", "", request.url.path))
+        back = (
+            "/"
+            if status == 404
+            else local_path(re.sub(r"/(approve|decline|challenge|look-up|options)$", "", request.url.path))
+        )
         response = self.views.page(
             "error.html",
             status,
@@ -126,7 +130,11 @@ class Site:
             expected=error.expected,
             actual=error.actual,
             back=back,
-            back_label="Back to the request" if back.startswith("/requests/") else "Back",
+            back_label="Back to the request"
+            if back.startswith("/requests/")
+            else "To all requests"
+            if back == "/"
+            else "Back",
             request_id=REQUEST_ID.get(),
         )
         response.headers.update(retry_header(error))

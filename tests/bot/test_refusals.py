@@ -144,6 +144,8 @@ def test_a_request_that_nobody_made(stage: Stage, browser: Browser) -> None:
     browser.open(f"{stage.url}/requests/{'A' * 32}")
     assert browser.heading == "There is nothing here"
     assert "There is no such request." in browser.text
+    browser.press("To all requests")
+    assert browser.heading == "Requests for approval"
     assert stage.visit("alice").post(f"/requests/{'A' * 32}/approve").status_code == 404
 
 
