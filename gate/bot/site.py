@@ -129,8 +129,8 @@ class Site:
             hint=error.hint,
             expected=error.expected,
             actual=error.actual,
-            back=back,
-            back_label="Back to the request"
+            back="/" if status == 404 else back,
+            back_label="To all requests" if status == 404 or back == "/" else "Back to where you were",
             if back.startswith("/requests/")
             else "To all requests"
             if back == "/"

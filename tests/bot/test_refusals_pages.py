@@ -68,7 +68,7 @@ def test_an_approval_that_comes_late_by_form(stage: Stage, browser: Browser) -> 
     browser.press("Approve")
     assert browser.heading == "That is not possible"
     assert "This was declined." in browser.text
-    browser.press("Back to the request")
+    browser.press("Back to where you were")
     assert "Not on a Friday" in browser.text
 
 
