@@ -113,11 +113,7 @@ class Site:
         """An error, for a program or for a person."""
         if wants_json(request):
             return json_error(error, status)
-        back = (
-            "/"
-            if status == 404
-            else local_path(re.sub(r"/(approve|decline|challenge|look-up|options)$", "", request.url.path))
-        )
+        back = local_path(re.sub(r"/(approve|decline|challenge|look-up|options)$", "", request.url.path))
         response = self.views.page(
             "error.html",
             status,
@@ -131,10 +127,6 @@ class Site:
             actual=error.actual,
             back="/" if status == 404 else back,
             back_label="To all requests" if status == 404 or back == "/" else "Back to where you were",
-            if back.startswith("/requests/")
-            else "To all requests"
-            if back == "/"
-            else "Back",
             request_id=REQUEST_ID.get(),
         )
         response.headers.update(retry_header(error))
