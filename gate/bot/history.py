@@ -25,7 +25,8 @@ _EVENTS = {
 
 
 class Entry(NamedTuple):
-    """One record as the page shows it; `tone` colours its `word`. `at` is in epoch seconds."""
+    """One record as the page shows it; `tone` colours its `word`. `who` is "" where the
+    message names them. `at` is in epoch seconds."""
 
     seq: int
     at: int
@@ -92,8 +93,5 @@ def _entry(record: AnyRecord) -> Entry:
         tone, word = _EVENTS[record.event]
         return Entry(record.seq, record.at, tone, word, sha, record.who, record.message, "", run_id)
     decision = verdict(record.reason)
-    who = ", ".join(str(approval["approver"]) for approval in record.approvals) if record.allowed else ""
     reasons = [str(approval["reason"]) for approval in record.approvals if approval.get("reason")]
-    return Entry(
-        record.seq, record.at, decision, _WORDS[decision], sha, who, record.message, "; ".join(reasons), run_id
-    )
+    return Entry(record.seq, record.at, decision, _WORDS[decision], sha, "", record.message, "; ".join(reasons), run_id)

@@ -1,6 +1,8 @@
 """Serving: uvicorn, told to trust nothing it need not, and to end what is under way before it stops."""
 
 import logging
+import signal
+import sys
 
 import uvicorn
 
@@ -26,6 +28,8 @@ def serve(site: Site, settings: Settings, *, host: str, port: int) -> None:
     configure()
     for trouble in troubles(site):
         _LOG.warning("not ready", extra={"error": trouble})
+    # uvicorn ends what is under way, and then as the signal ends it: no block's end would be reached.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     secret = settings.github.webhook_secret if settings.github else None
     uvicorn.run(
         create_app(site, secret, webhook_issuer(settings)),

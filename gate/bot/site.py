@@ -128,8 +128,8 @@ class Site:
             hint=error.hint,
             expected=error.expected,
             actual=error.actual,
-            back=back,
-            back_label="Back to the request" if back.startswith("/requests/") else "Back",
+            back="/" if status == 404 else back,
+            back_label="To all requests" if status == 404 or back == "/" else "Back to where you were",
             request_id=REQUEST_ID.get(),
         )
         response.headers.update(retry_header(error))

@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -46,13 +47,21 @@ def shown(text: object, limit: int = 500) -> str:
 
 
 def within(seconds: int) -> str:
-    """`in 5 minutes`, or `2 hours ago`."""
+    """`in 5 minutes`, `2 hours ago` or `just now`."""
+    if seconds == 0:
+        return "just now"
     length = abs(seconds)
     unit, size = next(
         (unit for unit in (("day", 86400), ("hour", 3600), ("minute", 60)) if length >= unit[1]), ("second", 1)
     )
     count = plural(round(length / size), unit)
     return f"in {count}" if seconds >= 0 else f"{count} ago"
+
+
+def when(seconds: int) -> Markup:
+    """Epoch seconds as a time that is not torn apart at the end of a line."""
+    shown_as = utc(seconds)
+    return Markup('<time datetime="{}">{}</time>').format(shown_as.replace(" ", "T"), shown_as)
 
 
 class Views:
@@ -67,7 +76,7 @@ class Views:
             lstrip_blocks=True,
             auto_reload=False,  # they change with the version only, and each page would look
         )
-        self._environment.filters |= {"shown": shown, "utc": utc, "within": within}
+        self._environment.filters |= {"shown": shown, "when": when, "within": within}
         self._environment.globals |= {"asset_url": asset_url, "plural": plural}
 
     def page(self, template: str, status: int = 200, **values: Any) -> Response:

@@ -1,18 +1,24 @@
 """Chromium with a virtual authenticator (WebDriver, "Virtual Authenticators"), on pages of 127.0.0.1."""
 
+import base64
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from selenium.webdriver.common.virtual_authenticator import VirtualAuthenticatorOptions
+from selenium.webdriver.common.virtual_authenticator import Credential, VirtualAuthenticatorOptions
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.bot.visit import Visit
+from tests.core.authenticator import Authenticator
 
 PHONE, DESK = (360, 780), (1440, 900)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -38,6 +44,7 @@ class Browser:
 
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver
+        self._first = driver.current_window_handle
         options = VirtualAuthenticatorOptions()
         options.protocol = VirtualAuthenticatorOptions.Protocol.CTAP2
         options.transport = VirtualAuthenticatorOptions.Transport.INTERNAL
@@ -49,6 +56,54 @@ class Browser:
     def open(self, url: str) -> None:
         """Go to `url`."""
         self.driver.get(url)
+
+    def renew(self, url: str) -> None:
+        """Be as new, at the site of `url`: nobody's cookies, no passkeys, a desk's size."""
+        self.script(enabled=True)
+        self.driver.get("about:blank")
+        self.driver.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "all"})
+        self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        self.driver.remove_all_credentials()
+        self.driver.set_user_verified(True)
+        self.resize(DESK)
+        self.driver.get_log("browser")
+
+    def hold(self, passkey: Authenticator) -> None:
+        """Have this passkey."""
+        key = passkey.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        made = Credential.create_resident_credential(passkey.credential.id, passkey.rp_id, b"user", key, 0)
+        self.driver.add_credential(made)
+
+    def become(self, visit: Visit) -> None:
+        """Go on with the session of `visit`, and with their passkey if they have one."""
+        cookie = {"name": "gate", "value": visit.cookie, "url": visit.url, "httpOnly": True, "sameSite": "Lax"}
+        self.driver.execute_cdp_cmd("Network.setCookie", cookie)
+        self.driver.remove_all_credentials()
+        if visit.passkey:
+            self.hold(visit.passkey)
+
+    @contextmanager
+    def other_tab(self) -> Iterator[None]:
+        """Be in a new tab, which holds no passkeys, until the block ends."""
+        self.driver.switch_to.new_window("tab")
+        try:
+            yield
+        finally:
+            self.driver.close()
+            self.driver.switch_to.window(self._first)
+
+    @contextmanager
+    def first_tab(self) -> Iterator[None]:
+        """Be in the first tab again until the block ends."""
+        here = self.driver.current_window_handle
+        self.driver.switch_to.window(self._first)
+        yield
+        self.driver.switch_to.window(here)
+
+    def complaints(self) -> list[str]:
+        """What the browser logged of a page that broke its own rules (CSP), or of scripts that failed."""
+        told = [str(entry["message"]) for entry in self.driver.get_log("browser")]
+        return [text for text in told if "Content Security Policy" in text or "Uncaught" in text]
 
     @property
     def text(self) -> str:
@@ -88,8 +143,8 @@ class Browser:
         element.send_keys(text)
 
     def wait(self, condition: Any, seconds: float = 15) -> None:
-        """Wait until `condition()` holds."""
-        WebDriverWait(self.driver, seconds, poll_frequency=0.05).until(lambda _: condition())
+        """Wait until `condition()` holds, be it on another page than this."""
+        WebDriverWait(self.driver, seconds, 0.05, (WebDriverException,)).until(lambda _: condition())
 
     def resize(self, size: tuple[int, int], *, dark: bool = False) -> None:
         """Be so wide and high, exactly, in light or dark."""
@@ -111,19 +166,16 @@ class Browser:
             )
         )
 
-    def picture(self, path: Path) -> None:
-        """The whole page, as a PNG."""
-        import base64
-
+    def taken(self, most: int | None = None) -> bytes:
+        """A picture of the page as a PNG: all of it, or the `most` pixels at its top."""
         size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        height = min(size["height"], most or size["height"])
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1}
         answer = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
-        path.write_bytes(base64.b64decode(answer["data"]))
+        return base64.b64decode(answer["data"])
 
 
 def _is_stale(element: WebElement) -> bool:
-    from selenium.common.exceptions import WebDriverException
-
     try:
         element.is_enabled()
     except WebDriverException:
@@ -138,6 +190,7 @@ def running_browser(folder: Path) -> Iterator[Browser]:
     options.binary_location = browser_path() or ""
     for flag in (*_FLAGS, f"--user-data-dir={folder}"):
         options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = Chrome(options=options, service=Service(driver_path()))
     try:
         yield Browser(driver)

@@ -1,0 +1,193 @@
+"""A stage for the tests of the pages: one bot with its sign-in, a GitHub, people, and jobs that ask for approval."""
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import requests
+
+from gate.bot.request import ApprovalRequest
+from gate.bot.state import open_state
+from tests.bot import github
+from tests.bot.githubdata import TOKEN
+from tests.bot.provider import Provider, serving
+from tests.bot.running import API_TOKEN, Place, running_bot
+from tests.bot.visit import Visit
+from tests.core.authenticator import Authenticator
+
+LONG = f"{'long.name.' * 6}hers@a.{'department.' * 16}example.com"  # 254 characters: no address is longer
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Asked(NamedTuple):
+    """A request that a job made: where people answer it, and what the job comes back with."""
+
+    id: str
+    url: str
+    secret: str
+    sha: str
+    run_id: str
+
+
+class Stage:
+    """Everything that runs. alice and bob have passkeys in the policy, nobody else has.
+
+    `production` asks for a passkey and separates duties, `solo` for a passkey, `pair` for two, `staging` for
+    anybody's yes, `duo` for two of those.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.place = Place(folder / "bot")
+        self.url = self.place.url
+        self.passkeys = {
+            name: Authenticator(origin=self.url, rp_id="localhost", name=name) for name in ("alice", "bob", "mallory")
+        }
+        self.place.policy |= _policy(self.passkeys)
+        self.place.policy["keys"][0]["approvers"].append(LONG)
+        self.state = open_state("sqlite:state/bot.db", self.place.folder)
+        self._visits: dict[str, Visit] = {}
+
+    @contextmanager
+    def running(self) -> Iterator["Stage"]:
+        """Run it all until the block ends."""
+        with ExitStack() as stack:
+            self.provider = stack.enter_context(serving(Provider()))
+            self.gitlab = stack.enter_context(serving(Provider()))
+            self.hub = stack.enter_context(github.serving())
+            self.place.sign_in_with(self.provider)
+            self.place.settings["jobs"]["oidc"].append({"issuer": self.gitlab.url, "kind": "gitlab"})
+            self.place.settings["github"] = {"api_url": self.hub.url, "token": "env:GITHUB_TOKEN_OF_BOT"}
+            self.place.write()
+            self.commit("The first of all", "zoe")
+            self.bot = stack.enter_context(running_bot(self.place, environ={"GITHUB_TOKEN_OF_BOT": TOKEN}))
+            yield self
+
+    def commit(self, title: str, login: str = "dave") -> str:
+        """A commit at GitHub, on top of all others; its id."""
+        return self.hub.shop.add_commit(title, login, f"{login}@example.com")
+
+    def ask(self, environment: str = "staging", *, author: str = "zoe", **body: Any) -> Asked:
+        """Ask for an approval with the API token, as run `run_id`, by default one that nobody had before."""
+        sha = body.get("sha") or self.commit("Round the totals half to even", author)
+        run_id = str(secrets.randbelow(10**12) + 1)
+        said = {"repository": "acme/shop", "environment": environment, "run_id": run_id, "actors": ["zoe"]}
+        answer = self.api("POST", "/api/requests", API_TOKEN, json=said | {"sha": sha} | body)
+        assert answer.status_code == 200, answer.text
+        told = answer.json()
+        return Asked(told["id"], told["url"], told["secret"], sha, body.get("run_id", said["run_id"]))
+
+    def poll(self, asked: Asked) -> dict[str, Any]:
+        """What the job hears when it comes back."""
+        answer = self.api("GET", f"/api/requests/{asked.id}", asked.secret)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def api(self, method: str, path: str, token: str, **arguments: Any) -> requests.Response:
+        """The jobs' API."""
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.request(method, f"{self.url}{path}", headers=headers, timeout=30, **arguments)
+
+    def visit(self, name: str) -> Visit:
+        """The session of somebody at example.com who has signed in, without a browser."""
+        if name not in self._visits:
+            self.arriving(name)
+            self._visits[name] = Visit(self.url, self.passkeys.get(name))
+            self._visits[name].sign_in()
+        return self._visits[name]
+
+    def arriving(self, name: str) -> None:
+        """Be the one who signs in next."""
+        address = name if "@" in name else f"{name}@example.com"
+        self.provider.user = {"sub": address, "email": address, "email_verified": True, "name": name.title()}
+
+    @contextmanager
+    def job(self, environment: str, *options: str, **changes: str) -> Iterator["subprocess.Popen[str]"]:
+        """A job that runs `gate verify --deploy-bot`, in `cwd` if that is given, with `changes` to its environment."""
+        folder = changes.pop("cwd", str(self.folder))
+        kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+        environ = kept | {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": str(ROOT)} | changes
+        command = [sys.executable, "-W", "error", "-m", "gate", "verify", "--policy", str(self.place.policy_path),
+                   "--deploy-bot", self.url, "--environment", environment, "--wait", "60s", *options]  # fmt: skip
+        job = subprocess.Popen(
+            command, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            yield job
+        finally:
+            job.kill()
+            job.communicate()
+
+    def gate(self, *arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+        """Run a `gate` command on this stage's policy, with `changes` to its environment."""
+        environ = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": str(ROOT)} | changes
+        command = [sys.executable, "-m", "gate", *arguments, "--policy", str(self.place.policy_path)]
+        return subprocess.run(
+            command, check=False, cwd=self.folder, env=environ, capture_output=True, text=True, timeout=60
+        )
+
+    def change(self, asked: Asked, change: Callable[[dict[str, Any]], object]) -> None:
+        """Change a request where it is kept, as time or another version of things would."""
+        document = self.state.get("request", asked.id, _now())
+        assert document
+        value = dict(document.value)
+        change(value)
+        self.put(value, document.version)
+
+    def request(self, asked: Asked) -> ApprovalRequest:
+        """The request as it is kept."""
+        document = self.state.get("request", asked.id, _now())
+        assert document
+        return ApprovalRequest.from_json(document.value)
+
+    def put(self, value: dict[str, Any], version: int = 0) -> None:
+        """Keep a request."""
+        key, now = value["deployment"]["request_id"], _now()
+        assert self.state.put("request", key, value, expires_at=now + 9000, expected=version, now=now)
+
+    def records(self) -> list[str]:
+        """Where the records of the audit log are, oldest first in each stream."""
+        return sorted(str(path) for path in (self.place.folder / "audit").rglob("*.json"))
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """All that the bot keeps, but for what its own clock does to errands."""
+        kinds = ("draft", "enrolment", "request", "session")
+        return [tuple(document) for kind in kinds for document in sorted(self.state.list(kind, _now()), key=str)]
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+def _policy(passkeys: dict[str, Authenticator]) -> dict[str, Any]:
+    import yaml
+
+    def person(name: str) -> dict[str, Any]:
+        listed = [yaml.safe_load(passkeys[name].credential_yaml)] if name in ("alice", "bob") else []
+        return {"github": name} | ({"passkeys": listed} if listed else {})
+
+    def environment(names: str, **members: Any) -> dict[str, Any]:
+        approvers = [name if "@" in name else f"{name}@example.com" for name in names.split()]
+        return {
+            "repositories": ["acme/*", "acme/web/shop"],
+            "approvers": approvers,
+            "separation_of_duties": False,
+        } | members
+
+    names = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
+    return {
+        "people": {f"{name}@example.com": person(name) for name in names},
+        "environments": {
+            "production": environment("alice bob carol dave grace", separation_of_duties=True, passkey="required"),
+            "pair": environment("alice bob carol", approvals=2, passkey="required"),
+            "solo": environment("alice bob", passkey="required"),
+            "staging": environment(f"alice bob carol erin frank {LONG}"),
+            "duo": environment("carol erin frank", approvals=2),
+        },
+    }

@@ -1,0 +1,84 @@
+"""`gate bot --dev`: what somebody does who tries it out, and that nobody else can reach it."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.bot.browser import PHONE, Browser
+from tests.bot.stage import ROOT
+from tests.bot.test_journey import ended, eventually, link
+from tests.parts import free_port
+
+
+class Trial(NamedTuple):
+    """A bot that was started with --dev, as it says itself."""
+
+    url: str
+    policy: str
+    token: str
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    return kept | {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT)} | more
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Iterator[Trial]:
+    command = [sys.executable, "-m", "gate", "bot", "--dev", "--port", str(free_port())]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(tmp_path, TMPDIR=str(tmp_path)), stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout
+        told = "".join(process.stdout.readline() for _ in range(5))
+        found = re.search(r"The page: +(\S+)/\nThe policy: +(\S+)\n(?s:.*)GATE_BOT_TOKEN=(\S+) gate request", told)
+        assert found, told
+        try:
+            yield Trial(*found.groups())
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+    assert not Path(found[2]).exists(), "it leaves nothing behind"
+
+
+def test_trying_it_out(trial: Trial, browser: Browser, tmp_path: Path) -> None:
+    browser.resize(PHONE)
+    command = [sys.executable, "-m", "gate", "verify", "--policy", trial.policy, "--deploy-bot", trial.url,
+               *shlex.split("--repository acme/shop --environment passkey-only --run-id 1 --actor zoe --wait 60s"),
+               "--sha", "1f3c9ab2" * 5]  # fmt: skip
+    environ = environment(tmp_path, GATE_BOT_TOKEN=trial.token)
+    eventually(browser, f"{trial.url}/", lambda: browser.heading == "Sign in")
+    browser.press("alice@example.com")
+    assert "anybody on this machine can be anybody here" in browser.driver.page_source
+    browser.press("Passkeys")
+    browser.press("Make a passkey")
+    browser.press("Merge it into this trial")
+    eventually(browser, f"{trial.url}/passkeys", lambda: "None yet" not in browser.text)
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as job:
+        browser.open(link(job))
+        assert "1 approver with a passkey" in browser.text
+        browser.press("Approve with your passkey")
+        code, told = ended(job)
+    assert code == 0, told
+    assert "✓ passkey     of alice@example.com" in told
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "gate.example.com", ""])
+def test_it_listens_to_this_machine_alone(host: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gate", "bot", "--dev", "--host", host]
+    done = subprocess.run(
+        command, check=False, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "--dev lets anybody be anybody, so it listens on this machine alone." in done.stderr
+    assert list(tmp_path.iterdir()) == []
