@@ -12,6 +12,7 @@ import pytest
 
 from tests.bot.provider import SHA, Provider, Reply, serving
 from tests.bot.running import API_TOKEN, SECRETS, Place, running_bot
+from tests.bot.tweaks import ROOT, tweaked
 from tests.bot.visitor import Visitor, come_back
 
 BODY = {"repository": "acme/shop", "sha": SHA, "environment": "production", "run_id": "7"}
@@ -106,12 +107,8 @@ def _listens(port: int) -> bool:
 
 def test_whoever_is_slow_with_a_head_or_a_body_is_sent_away(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    (tmp_path / "quick").mkdir()
-    (tmp_path / "quick/sitecustomize.py").write_text(
-        "import gate.bot.promptness as p, gate.bot.web as w\np.SECONDS = 0.5\nw._BODY_SECONDS = 0.5\n"
-    )
-    root = Path(__file__).resolve().parents[2]
-    with running_bot(place, environ={"PYTHONPATH": f"{tmp_path / 'quick'}:{root}"}):
+    quick = "import gate.bot.promptness as p, gate.bot.web as w\np.SECONDS = 0.5\nw._BODY_SECONDS = 0.5\n"
+    with running_bot(place, environ=tweaked(tmp_path, quick)):
         visitor = Visitor(place.url, place.port)
         host = f"Host: localhost:{place.port}\r\n".encode()
         for head in (b"", b"GET / HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\n" + host + b"X: "):
@@ -136,14 +133,12 @@ def test_whoever_is_slow_with_a_head_or_a_body_is_sent_away(tmp_path: Path) -> N
 
 def test_a_bug_is_a_page_that_tells_nothing(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken/sitecustomize.py").write_text(
-        "from gate.bot.jobs import Doorkeeper\n"
-        "def fails(*_):\n    raise KeyError('a secret of the library')\n"
-        "Doorkeeper.identify = fails\n"
-    )
-    root = Path(__file__).resolve().parents[2]
-    with running_bot(place, environ={"PYTHONPATH": f"{tmp_path / 'broken'}:{root}"}) as bot:
+    broken = """from gate.bot.jobs import Doorkeeper
+def fails(*_):
+    raise KeyError('a secret of the library')
+Doorkeeper.identify = fails
+"""
+    with running_bot(place, environ=tweaked(tmp_path, broken)) as bot:
         visitor = Visitor(place.url, place.port)
         answer = visitor.call("/api/requests", API_TOKEN, BODY)
         assert answer.status == 500
@@ -164,7 +159,7 @@ def _start(place: Place, **environ: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "gate", "bot", "--config", "bot.yaml", "--port", str(place.port)],
         cwd=place.folder,
-        env=kept | {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PATH": "/usr/bin:/bin"},
+        env=kept | {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         timeout=60,
