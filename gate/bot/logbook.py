@@ -12,10 +12,9 @@ from gate.chain import append
 from gate.deployment import Deployment
 from gate.errors import Denied, GateError
 from gate.record import EventKind, Happening, digest
+from gate.record.event import MAX_MESSAGE, MAX_WHO
 from gate.replay import ReplayStore
 from gate.text import printable
-
-_MOST_NAME, _MOST_MESSAGE = 254, 2000  # characters, as written: what does not print takes several
 
 
 class Logbook:
@@ -62,8 +61,8 @@ class Logbook:
             invocation=secrets.token_urlsafe(16),
             happened_at=int(self._clock()),
             event=kind,
-            who=printable(who, _MOST_NAME)[:_MOST_NAME],
-            message=printable(message, _MOST_MESSAGE)[:_MOST_MESSAGE],
+            who=printable(who, MAX_WHO)[:MAX_WHO],
+            message=printable(message, MAX_MESSAGE)[:MAX_MESSAGE],
             deployment=deployment,
             token_digests=(digest(token.encode()),) if token else (),
             gate=__version__,
