@@ -252,6 +252,16 @@ def _in(tmp_path: Path, order: list[Commit]) -> Any:
     return looked_up(folder, History(order))
 
 
+def test_the_difference_is_from_what_was_allowed_last(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    base = "0" * 40
+    assert world.gate().check([world.token(sha=base)], world.deployment(sha=base)).allowed
+    found = Lookup(lambda _: History([Commit(SHA, (), "x")]), "https://ghe.example.com").facts(  # type: ignore[arg-type]
+        world.deployment(), world.loaded()
+    )
+    assert (found.base, found.diff_url) == (base, f"https://ghe.example.com/acme/shop/compare/{base}...{SHA}")
+
+
 def test_a_forge_that_is_down_is_said(tmp_path: Path) -> None:
     assert looked_up(tmp_path, History([], Denied("approver.is_author", "The forge is away."))).trouble == (
         "The forge is away.")  # fmt: skip
