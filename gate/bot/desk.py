@@ -11,31 +11,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from gate.bot.eligibility import Verdict, check_may, check_wanted, judge
-from gate.bot.errors import BotError, Conflict, NotAllowed, NotFound, NotProved, Unavailable
+from gate.bot.eligibility import Verdict, check_may, check_wanted
+from gate.bot.errors import BotError, Conflict, NotAllowed, NotFound, NotProved
 from gate.bot.facts import Lookup
 from gate.bot.generations import begun, is_over, joined
 from gate.bot.herald import Herald
 from gate.bot.keyring import Keyring
+from gate.bot.notary import Notary
 from gate.bot.policysource import PolicySource
 from gate.bot.register import Register, Standing, busy
 from gate.bot.request import ApprovalRequest, Declined, Given
 from gate.bot.state import State
-from gate.errors import Denied, GateError, UsageError
-from gate.issuer import Issuer
+from gate.errors import Denied
 from gate.passkey import challenge
-from gate.policy import Policy
 from gate.signers import Signer
-from gate.steps import STEPS
-from gate.tokens import decode
-from gate.verification import check_age, check_passkeys
 
 if TYPE_CHECKING:
     from gate.bot.asked import Asked
     from gate.bot.logbook import Logbook
 
 DRAFT_LIFE = 300  # seconds to find one's passkey
-_AMR = ("mfa", "user")  # RFC 8176: a key and the gesture that unlocks it; a person was there
 _UNTOLD = 10  # seconds that a change may take until it can be told
 _BINDING = ("sha", "repository", "environment", "run_id")
 _LOG = logging.getLogger(__name__)
@@ -58,10 +53,9 @@ class Desk:
         life: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._url = url
         self._register = Register(state, keyring, policy, clock)
         self._policy = policy
-        self._signer = signer
+        self._notary = Notary(url, signer, logbook)
         self._state = state
         self._keyring = keyring
         self._lookup = lookup
@@ -159,21 +153,12 @@ class Desk:
         return self._register.everything()
 
     def verdict(self, standing: Standing, person: str) -> Verdict:
-        """May the person whose canonical name is `person` approve it?"""
-        return judge(standing.request, person, standing.policy, self._issuer(standing.policy), standing.now)
+        """See `Notary.verdict`."""
+        return self._notary.verdict(standing, person)
 
     def check_signer(self) -> None:
-        """Check that the bot's key can be used, and that the policy trusts it.
-
-        Raises:
-            Unavailable: it can't, or does not.
-        """
-        policy = self._policy.current().policy
-        issuer = self._issuer(policy)
-        if issuer.kid not in policy.keys:
-            raise Unavailable(
-                "The policy does not list the bot's key.", hint="Add it to the policy: gate keys show prints the entry."
-            )
+        """See `Notary.check_signer`."""
+        self._notary.check_signer(self._policy.current().policy)
 
     def draft(self, key: str, person: str, session: str, reason: str) -> tuple[dict[str, Any], bytes]:
         """The claims that the person is about to agree to, kept for a few minutes, and the challenge for their passkey.
@@ -182,7 +167,7 @@ class Desk:
             NotAllowed: they may not approve it.
         """
         standing = self.find(key)
-        claims = self._claims(standing, person, reason, amr=_AMR)
+        claims = self._notary.claims(standing, person, reason, passkey=True)
         slot, now = self._keyring.derive("draft", session, key), self._now
         document = self._state.get("draft", slot, now)
         written = self._state.put(
@@ -209,11 +194,11 @@ class Desk:
         """
         standing = self.find(key)
         if assertion is None:
-            claims = self._claims(standing, person, reason, amr=())
+            claims = self._notary.claims(standing, person, reason, passkey=False)
         else:
             claims = self._drafted(standing, session) | {"passkey": dict(assertion)}
-            self._check_unchanged(standing, person, claims)
-        token = self._sealed(standing, claims)
+            self._notary.check_unchanged(standing, person, claims)
+        token = self._notary.seal(standing, claims)
         given = Given(
             approver=claims["sub"],
             person=person,
@@ -260,32 +245,6 @@ class Desk:
     def _now(self) -> int:
         return self._register.now
 
-    def _issuer(self, policy: Policy) -> Issuer:
-        try:
-            signer = self._signer()
-        except GateError as error:
-            raise Unavailable(f"The bot's key can't be used: {error.message}", hint=error.hint) from None
-        return Issuer.under(policy, signer, name=self._url)
-
-    def _claims(self, standing: Standing, person: str, reason: str, *, amr: tuple[str, ...]) -> dict[str, Any]:
-        verdict = self.verdict(standing, person)
-        if not verdict.may:
-            raise verdict.refusal()
-        issuer = self._issuer(standing.policy)
-        try:
-            claims = issuer.draft(
-                standing.request.deployment,
-                verdict.approver,
-                now=standing.now,
-                ttl=standing.environment.max_age,
-                reason=reason,
-                amr=amr,
-            )
-            issuer.preview(claims)
-        except (Denied, UsageError) as error:  # all but the reason was checked
-            raise BotError(error.message, hint=error.hint, expected=error.expected, actual=error.actual) from None
-        return claims
-
     def _drafted(self, standing: Standing, session: str) -> dict[str, Any]:
         key, request = standing.request.id, standing.request
         document = self._state.take("draft", self._keyring.derive("draft", session, key), self._now)
@@ -296,36 +255,6 @@ class Desk:
                 hint="Look at the request again, and approve it from there.",
             )
         return dict(value["claims"])
-
-    def _check_unchanged(self, standing: Standing, person: str, claims: Mapping[str, Any]) -> None:
-        """What was drafted must still be what would be drafted now, but for its id and its times."""
-        now = self._claims(standing, person, claims.get("reason", ""), amr=_AMR)
-        if _agreed(now) != _agreed(claims):
-            raise Conflict("The request changed while it was approved.", hint="Look at it again.")
-
-    def _sealed(self, standing: Standing, claims: Mapping[str, Any]) -> str:
-        """The token, once everything that the gate will check holds.
-
-        Raises:
-            NotAllowed: the passkey, or anything else, does not hold.
-            Unavailable: the signer can't sign, or the policy does not trust its key.
-        """
-        issuer, policy = self._issuer(standing.policy), standing.policy
-        try:
-            preview = issuer.preview(claims)
-            check_age([preview], standing.environment)
-            check_passkeys([preview], standing.environment, policy)
-        except Denied as denial:
-            self._logbook.unproved(str(claims["sub"]), denial)
-            raise NotAllowed.by(denial) from None
-        try:
-            token = issuer.seal(claims)
-            approval = decode(token)
-            for step in STEPS:
-                step.check(approval, standing.request.deployment, policy, self._now)
-        except GateError as error:
-            raise Unavailable(f"The approval can't be signed: {error.message}", hint=error.hint) from None
-        return token
 
     def _approved(self, newest: Standing, given: Given) -> ApprovalRequest:
         request = newest.request
@@ -365,9 +294,3 @@ def _check_open(newest: Standing, seen: Standing) -> None:
         raise Conflict(f"It is too late: this request is {newest.status}.", hint="Look at it again.")
     if newest.request.generation != seen.request.generation:
         raise Conflict("The run has asked anew meanwhile.", hint="Look at the request again.")
-
-
-def _agreed(claims: Mapping[str, Any]) -> dict[str, Any]:
-    """What somebody agrees to: everything but the id and the times, and for how long."""
-    said = {name: value for name, value in claims.items() if name not in ("jti", "iat", "exp", "passkey")}
-    return said | {"life": claims["exp"] - claims["iat"]}

@@ -50,7 +50,7 @@ class Keyring:
         """The value, None where `text` was not sealed for this purpose by this key, or longer ago than `seconds`."""
         try:
             value = self._serializer(purpose).loads(text, max_age=seconds)
-        except BadData:
+        except (BadData, UnicodeError):
             return None
         return value if isinstance(value, dict) else None
 

@@ -12,6 +12,7 @@ from gate.chain import append
 from gate.deployment import Deployment
 from gate.errors import Denied, GateError
 from gate.record import EventKind, Happening, digest
+from gate.record.event import MAX_MESSAGE, MAX_WHO
 from gate.replay import ReplayStore
 from gate.text import printable
 
@@ -28,25 +29,25 @@ class Logbook:
     def approved(self, deployment: Deployment, given: Given) -> None:
         """An engineer approved. The token stays out of it: it can still be used."""
         how = "with a passkey" if given.passkey else "without a passkey"
-        why = f": {printable(given.reason, 900)}" if given.reason else ""
+        why = f": {given.reason}" if given.reason else ""
         self._write("approval", given.approver, f"{how}{why}", deployment, token=given.token)
 
     def declined(self, deployment: Deployment, declined: Declined) -> None:
         """An engineer said no."""
-        self._write("refusal", declined.by, printable(declined.reason, 900), deployment)
+        self._write("refusal", declined.by, declined.reason, deployment)
 
     def unproved(self, who: str, denial: Denied) -> None:
         """Somebody in this person's session could not prove to be them. It stands among the bot's own events: whoever
         fails must not fill a deployment's stream."""
-        self._write("sign_in_failure", who, f"{denial.reason}: {printable(denial.message, 900)}")
+        self._write("sign_in_failure", who, f"{denial.reason}: {denial.message}")
 
     def enrolled(self, who: str, credential_id: str) -> None:
         """An engineer made a passkey, which counts once the policy lists it."""
-        self._write("enrolment", who, f"its id is {printable(credential_id, 900)}")
+        self._write("enrolment", who, f"its id is {credential_id}")
 
     def sign_in_failed(self, who: str, why: str) -> None:
         """Somebody could not sign in."""
-        self._write("sign_in_failure", who, printable(why, 900))
+        self._write("sign_in_failure", who, why)
 
     def _write(
         self,
@@ -60,8 +61,8 @@ class Logbook:
             invocation=secrets.token_urlsafe(16),
             happened_at=int(self._clock()),
             event=kind,
-            who=printable(who, 60 if not who.isprintable() else 254),
-            message=message,
+            who=printable(who, MAX_WHO)[:MAX_WHO],
+            message=printable(message, MAX_MESSAGE)[:MAX_MESSAGE],
             deployment=deployment,
             token_digests=(digest(token.encode()),) if token else (),
             gate=__version__,

@@ -143,7 +143,7 @@ def running_bot(place: Place, *, port: int = 0, environ: Mapping[str, str] | Non
     log = place.folder / f"bot-{port}.log"
     kept = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "COVERAGE_", "NO_PROXY"))}
     environment = {**kept, **SECRETS, "PATH": os.environ["PATH"], "HOME": str(place.folder), **(environ or {})}
-    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+    environment.setdefault("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
     command = [sys.executable, "-W", "error", "-m", "gate", "bot", "--config", "bot.yaml", "--port", str(port)]
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=place.folder, env=environment, stdout=output, stderr=output)

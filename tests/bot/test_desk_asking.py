@@ -333,9 +333,13 @@ def test_known_facts_are_not_asked_for_again(desk: Office) -> None:
 
 
 def test_many_at_one_request_end_in_a_plain_answer(desk: Office) -> None:
+    standing = desk.ask()
+    desk.approve(standing.request.id)
     desk.state.state.put = lambda *_, **__: None  # type: ignore[method-assign]
     with pytest.raises(Unavailable, match="Too many"):
-        desk.ask()
+        desk.ask(run_id="8")
+    with pytest.raises(Unavailable, match="Too many"):
+        desk.tokens(standing)
 
 
 def test_the_settings_of_the_key_are_checked(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.bot.provider import SHA, Provider, serving
+from tests.bot.provider import SHA, Provider, Reply, serving
 from tests.bot.running import API_TOKEN, Place, Running, running_bot
 from tests.bot.visitor import Visitor, come_back
 
@@ -198,6 +198,38 @@ def test_nobody_is_led_elsewhere(site: Site, target: str) -> None:
     page = visitor.get(f"/sign-in?next={quote(target, safe='')}").text
     assert "evil" not in page.replace("evil.example.com</", "")
     assert 'next=/"' in page or "next=%2F" in page or "next=" not in page
+
+
+def test_a_stranger_is_signed_in_nowhere_and_recorded(site: Site) -> None:
+    stranger = site.visitor()
+    answer = stranger.sign_in(site.provider, "mallory@evil.example.com")
+    assert (answer.status, "gate" in stranger.cookies) == (403, False)
+    assert "does not know you" in answer.text
+    assert stranger.get("/").status == 401
+    found = [path.read_text() for path in (site.bot.place.folder / "audit/deploy-gate/bot/events").glob("*.json")]
+    assert any("mallory@evil.example.com" in record for record in found)
+
+
+def test_a_way_to_sign_in_that_is_down_is_no_bug(site: Site) -> None:
+    visitor = site.visitor()
+    back = come_back(visitor.get("/sign-in/0", X_Forwarded_For=site.address()))
+    site.provider.faults["/token"] = lambda _: Reply(500, {})
+    try:
+        assert visitor.get(back, X_Forwarded_For=site.address()).status == 503
+    finally:
+        del site.provider.faults["/token"]
+
+
+def test_a_job_is_told_who_declined_and_why_and_sees_no_token(site: Site) -> None:
+    asked = site.visitor().call("/api/requests", API_TOKEN, BODY | {"run_id": "no"}).json
+    assert site.signed_in().decline(asked["id"], "Not on a Friday").status == 303
+    told = site.visitor().call(f"/api/requests/{asked['id']}", asked["secret"]).json
+    assert (told["status"], told["declined_by"], told["decline_reason"]) == (
+        "declined", "alice@example.com", "Not on a Friday")  # fmt: skip
+    assert not {"tokens", "secret"} & told.keys()
+    for scheme in ("Basic", "bearer", ""):
+        answer = site.visitor().get(f"/api/requests/{asked['id']}", Authorization=f"{scheme} {asked['secret']}")
+        assert answer.status == (200 if scheme == "bearer" else 401)
 
 
 def test_but_back_to_the_page_that_they_wanted(site: Site) -> None:
@@ -459,8 +491,6 @@ def test_health_is_told_while_every_thread_waits(site: Site) -> None:
     visitor = site.visitor()
 
     def slow(_: object) -> object:
-        from tests.bot.provider import Reply
-
         seen.release()
         hang.wait(20)
         return Reply(500, {})

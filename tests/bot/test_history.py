@@ -1,0 +1,44 @@
+"""The history page's reading of the log: newest first, in pages."""
+
+from pathlib import Path
+
+import pytest
+
+from gate.bot.history import SHOWN, History
+from gate.bot.logbook import Logbook
+from tests.bot.office import Office, office
+from tests.world import SHA
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Office:
+    return office(tmp_path)
+
+
+def test_pages_of_the_newest_first(desk: Office) -> None:
+    book, history = Logbook(desk.stores, desk.clock), History(desk.stores)
+    assert history.streams() == []
+    total = SHOWN + 5
+    for number in range(total):
+        book.enrolled("alice@example.com", f"id{number}")
+    [path] = history.streams()
+    first, older = history.select(path, "", 0)
+    assert [entry.seq for entry in first] == list(range(total, total - SHOWN, -1))
+    second, end = history.select(path, "", older)
+    assert ([entry.seq for entry in second], end) == ([5, 4, 3, 2, 1], 0)
+    assert (first[0].who, first[0].word) == ("alice@example.com", "Passkey enrolled")
+    assert history.select(path, "0", 0).entries == []  # none of them is on a commit
+
+
+def test_decisions_of_people_and_of_the_gate_stand_together(desk: Office) -> None:
+    standing = desk.ask()
+    desk.approve(standing.request.id, reason="hotfix")
+    tokens = desk.tokens(standing)
+    right = desk.world.deployment(run_id="7", repository_id="74", request_id=standing.request.id)
+    desk.world.gate().check(tokens, right)
+    desk.world.gate().check(tokens, right)
+    history = History(desk.stores)
+    entries = history.select("acme/shop/production", SHA[:8], 0).entries
+    assert [entry.word for entry in entries] == ["Denied", "Allowed", "Approved on the page"]
+    assert entries[1].reason == "hotfix"
+    assert history.select("acme/shop/production", "abc", 0).entries == []

@@ -1,0 +1,182 @@
+"""The bot as a process: how it starts, behind TLS, how it treats slow clients, and how it ends."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.bot.provider import SHA, Provider, Reply, serving
+from tests.bot.running import API_TOKEN, SECRETS, Place, running_bot
+from tests.bot.tweaks import ROOT, tweaked
+from tests.bot.visitor import Visitor, come_back
+
+BODY = {"repository": "acme/shop", "sha": SHA, "environment": "production", "run_id": "7"}
+
+
+def test_at_an_https_url_cookies_are_for_that_host_and_tls_alone(tmp_path: Path) -> None:
+    """Behind a proxy that ends TLS: to the bot it speaks HTTP, with the host that people asked for."""
+    url = "https://gate.example.com"
+    with serving(Provider()) as provider:
+        place = Place(tmp_path)
+        place.sign_in_with(provider)
+        place.settings["url"] = place.policy["passkeys"]["origin"] = url
+        place.write()
+        with running_bot(place) as bot:
+            visitor = Visitor(url, place.port)
+            start = visitor.get("/sign-in/0")
+            assert "redirect_uri=https%3A%2F%2Fgate.example.com%2Fsign-in%2F0%2Fcallback" in start.headers["location"]
+            done = visitor.get(come_back(start))
+            assert done.status == 303
+            assert visitor.cookies.keys() == {"__Host-gate"}
+            for cookie in (*start.cookies, *done.cookies):
+                attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
+                assert cookie.startswith("__Host-gate")
+                assert {"secure", "httponly", "samesite=lax", "path=/"} <= attributes
+                assert not any(attribute.startswith("domain") for attribute in attributes)
+            page = visitor.get("/")
+            assert (page.status, page.headers["strict-transport-security"]) == (200, "max-age=63072000")
+            out = visitor.post("/sign-out", {"csrf": page.csrf})
+            assert out.headers["location"] == "/"
+            [gone] = out.cookies
+            assert gone.startswith('__Host-gate=""; ')
+            assert "Secure" in gone
+            visitor.cookies = {"gate": "x"}
+            assert visitor.get("/").status == 401
+            assert Visitor(f"http://localhost:{place.port}", place.port).get("/").status == 421
+            assert bot.stop() in (0, -15)
+
+
+def test_without_a_trusted_proxy_nobody_says_where_they_come_from(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    with running_bot(place):
+        visitor = Visitor(place.url, place.port)
+        statuses = [
+            visitor.get("/api/requests/x", Authorization="Bearer x", X_Forwarded_For=f"203.0.113.{n}").status
+            for n in range(62)
+        ]
+        assert (statuses.count(404), statuses[-1]) == (60, 429)
+
+
+def test_it_ends_at_once_when_idle_and_finishes_what_is_under_way(tmp_path: Path) -> None:
+    """SIGTERM, while somebody signs in at a provider that takes its time."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow(_: object) -> Reply:
+        asked.set()
+        answer.wait(20)
+        return Reply(400, {"error": "invalid_grant"})
+
+    with serving(Provider()) as provider:
+        place = Place(tmp_path / "busy")
+        place.sign_in_with(provider)
+        with running_bot(place) as bot:
+            visitor = Visitor(place.url, place.port)
+            back = come_back(visitor.get("/sign-in/0"))
+            provider.faults["/token"] = slow
+            answers = []
+            waiting = threading.Thread(target=lambda: answers.append(visitor.get(back)))
+            waiting.start()
+            assert asked.wait(20)
+            bot.process.terminate()
+            while _listens(place.port):
+                time.sleep(0.01)
+            answer.set()
+            waiting.join(20)
+            assert answers[0].status == 401
+            assert bot.process.wait(20) in (0, -15)
+    place = Place(tmp_path / "idle")
+    with running_bot(place) as bot:
+        start = time.monotonic()
+        assert bot.stop() in (0, -15)
+        assert time.monotonic() - start < 5
+        assert "Traceback" not in bot.text()
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_whoever_is_slow_with_a_head_or_a_body_is_sent_away(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    quick = "import gate.bot.promptness as p, gate.bot.web as w\np.SECONDS = 0.5\nw._BODY_SECONDS = 0.5\n"
+    with running_bot(place, environ=tweaked(tmp_path, quick)):
+        visitor = Visitor(place.url, place.port)
+        host = f"Host: localhost:{place.port}\r\n".encode()
+        for head in (b"", b"GET / HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\n" + host + b"X: "):
+            with socket.create_connection(("127.0.0.1", place.port), 20) as connection:
+                connection.sendall(head)
+                assert connection.recv(100) == b""
+        with socket.create_connection(("127.0.0.1", place.port), 20) as connection:  # after a good one, too
+            connection.sendall(b"GET /healthz HTTP/1.1\r\n" + host + b"\r\n")
+            assert b"200" in connection.recv(4096)
+            connection.sendall(b"GET /")
+            rest = b""
+            while chunk := connection.recv(4096):
+                rest += chunk
+            assert b"HTTP/1.1" not in rest
+        slow = visitor.raw(b"POST /api/requests HTTP/1.1\r\n" + host + b"Content-Length: 9\r\n\r\nhello", patience=20)
+        assert b" 408 " in slow[:20]
+        with socket.create_connection(("127.0.0.1", place.port), 20) as connection:  # who hangs up is no bug
+            connection.sendall(b"POST /api/requests HTTP/1.1\r\n" + host + b"Content-Length: 9\r\n\r\nhello")
+        assert visitor.call("/api/requests", API_TOKEN, BODY).status == 200
+        assert "a bug" not in (place.folder / f"bot-{place.port}.log").read_text()
+
+
+def test_a_bug_is_a_page_that_tells_nothing(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    broken = """from gate.bot.jobs import Doorkeeper
+def fails(*_):
+    raise KeyError('a secret of the library')
+Doorkeeper.identify = fails
+"""
+    with running_bot(place, environ=tweaked(tmp_path, broken)) as bot:
+        visitor = Visitor(place.url, place.port)
+        answer = visitor.call("/api/requests", API_TOKEN, BODY)
+        assert answer.status == 500
+        assert answer.json["error"]["reason"] == "internal.error"
+        assert "content-security-policy" in answer.headers
+        bot.stop()
+        for text in (answer.text, bot.text()):
+            assert "a secret of the library" not in text
+            assert str(tmp_path) not in text
+        [line] = [one for one in map(json.loads, bot.text().splitlines()) if one["level"] == "error"]
+        assert (line["message"], line["exception"]) == ("a bug: KeyError", "KeyError")
+        assert line["request_id"] == answer.headers["x-request-id"]
+        assert "sitecustomize.py:3" in line["where"]
+
+
+def _start(place: Place, **environ: str) -> "subprocess.CompletedProcess[str]":
+    kept = {name: value for name, value in (SECRETS | environ).items() if value}
+    return subprocess.run(
+        [sys.executable, "-m", "gate", "bot", "--config", "bot.yaml", "--port", str(place.port)],
+        cwd=place.folder,
+        env=kept | {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("missing", ["GATE_BOT_SESSION_KEY", "X", "SLACK", "MAIL", "GH"])
+def test_a_secret_that_is_missing_is_found_when_it_starts(tmp_path: Path, missing: str) -> None:
+    place = Place(tmp_path)
+    place.settings["notices"] = {
+        "slack": "env:SLACK",
+        "email": {"server": "smtps://127.0.0.1:1", "from": "a@example.com", "user": "a", "password": "env:MAIL"},
+    }
+    place.settings["github"] = {"api_url": "http://127.0.0.1:1", "token": "env:GH"}
+    place.write()
+    done = _start(place, **({"SLACK": "https://hooks.example.com/x", "MAIL": "x", "GH": "x"} | {missing: ""}))
+    assert done.returncode == 2
+    assert f"env:{missing}" in done.stderr
+    assert "Traceback" not in done.stderr

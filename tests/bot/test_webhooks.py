@@ -1,0 +1,137 @@
+"""A job that GitHub holds: its webhook makes the request, what people decide lets it go or fails it."""
+
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bot import github as fake
+from tests.bot.githubdata import TOKEN
+from tests.bot.provider import Provider, serving
+from tests.bot.running import Place, running_bot
+from tests.bot.test_webhook import EVENT, RUN, SECRET, asked
+from tests.bot.tweaks import tweaked
+from tests.bot.visitor import Answer, Visitor
+
+QUICK = """import gate.bot.desk as desk, gate.bot.herald as herald
+desk._UNTOLD, herald._TICK = 1, 0.2
+"""
+
+
+class Held:
+    """A bot that answers for a protection rule, GitHub, and where people and jobs prove who they are."""
+
+    def __init__(self, place: Place, hub: fake.GitHub, provider: Provider, log: Callable[[], str]) -> None:
+        self.place, self.hub, self.provider, self.log = place, hub, provider, log
+        self.visitor = Visitor(place.url, place.port)
+        self.sha = hub.shop.add_commit("Send the money", "dave", "dave@example.com")
+
+    def payload(self, **changed: Any) -> dict[str, Any]:
+        payload = asked()
+        payload["repository"] |= {"full_name": "acme/shop", "id": 74}
+        payload["deployment"]["sha"] = payload["sha"] = self.sha
+        payload["deployment_callback_url"] = f"https://api.github.com/repos/acme/shop/actions/runs/{RUN}/{EVENT}"
+        return payload | changed
+
+    def deliver(self, delivery: str = "d-1", secret: str = SECRET, body: bytes = b"", **changed: Any) -> Answer:
+        body = body or json.dumps(self.payload(**changed)).encode()
+        signature = "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+        return self.visitor.send(
+            "POST", "/webhooks/github", body, X_GitHub_Event=EVENT, X_GitHub_Delivery=delivery,
+            X_Hub_Signature_256=signature, Content_Type="application/json",
+        )  # fmt: skip
+
+    def job(self, attempt: str = "1", **claims: Any) -> dict[str, Any]:
+        """What the job gets that asks once it runs."""
+        ours = {"repository": "acme/shop", "repository_id": "74", "sha": self.sha, "run_id": str(RUN)}
+        token = self.provider.ci_token(audience=self.place.url, run_attempt=attempt, **(ours | claims))
+        answer = self.visitor.call("/api/requests", token, {})
+        assert answer.status == 200, answer.text
+        return dict(answer.json)
+
+    def reviews(self, count: int) -> list[dict[str, Any]]:
+        """GitHub's reviews, once there are so many."""
+        deadline = time.monotonic() + 30
+        while len(self.hub.shop.reviews) < count:
+            assert time.monotonic() < deadline, self.log()[-2000:]
+            time.sleep(0.02)
+        return list(self.hub.shop.reviews)
+
+
+@pytest.fixture
+def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Held]:
+    with serving(Provider()) as provider, fake.serving() as hub:
+        hub.shop.waiting = {RUN: ["production"]}
+        place = Place(tmp_path)
+        place.sign_in_with(provider)
+        place.settings["github"] = {"api_url": hub.url, "token": "env:GH", "webhook_secret": "env:HOOK"}
+        place.settings["request_life"] = getattr(request, "param", "1h")
+        place.write()
+        with running_bot(place, environ={"GH": TOKEN, "HOOK": SECRET} | tweaked(tmp_path, QUICK)) as bot:
+            yield Held(place, hub, provider, bot.text)
+            assert "a bug" not in bot.text()
+
+
+def test_an_approval_lets_the_job_go_and_is_there_when_it_asks(held: Held) -> None:
+    assert held.deliver().status == 204
+    assert held.deliver().status == 204  # delivered again
+    held.visitor.sign_in(held.provider, "alice@example.com")
+    home = held.visitor.get("/").text
+    assert home.count('href="/requests/') == 1
+    key = home.partition('href="/requests/')[2].partition('"')[0]
+    assert held.visitor.approve(key).status == 303
+    [review] = held.reviews(1)
+    assert (review["state"], review["environment_name"], review["run_id"]) == ("approved", "production", RUN)
+    asked_again = held.job()
+    assert (asked_again["id"], asked_again["status"]) == (key, "approved")
+    told = held.visitor.call(f"/api/requests/{key}", asked_again["secret"]).json
+    assert len(told["tokens"]) == 1
+    assert held.job(run_id="999")["status"] == "open"
+
+
+def test_a_refusal_fails_the_job_and_a_re_run_is_held_anew(held: Held) -> None:
+    held.deliver()
+    key = held.job()["id"]
+    held.visitor.sign_in(held.provider, "bob@example.com")
+    assert held.visitor.decline(key, "Not on a Friday").status == 303
+    [review] = held.reviews(1)
+    assert review["state"] == "rejected"
+    assert "Not on a Friday" in review["comment"]
+    held.hub.shop.waiting = {RUN: ["production"]}
+    assert held.deliver("d-2").status == 204
+    assert held.visitor.approve(key).status == 303
+    assert held.reviews(2)[1]["state"] == "approved"
+
+
+@pytest.mark.parametrize("held", ["2s"], indirect=True)
+def test_what_runs_out_fails_the_job(held: Held) -> None:
+    held.deliver()
+    [review] = held.reviews(1)
+    assert (review["state"], "in time" in review["comment"]) == ("rejected", True)
+
+
+def test_nobody_but_github_is_believed(held: Held) -> None:
+    assert held.deliver(secret="another").status == 401
+    assert held.deliver(sha="main").status == 400
+    assert held.deliver(environment="staging").status == 403
+    assert held.deliver(body=b"{}").status == 204  # some other action
+    big = json.dumps(held.payload(pull_requests=["x" * 200_000])).encode()
+    assert held.deliver("d-9", body=big).status == 204  # larger than anybody else may send
+    assert held.deliver(body=b"x" * (1 << 20) + b"x").status == 413
+
+
+def test_a_webhook_about_another_repository_never_reaches_this_one_s_job(held: Held) -> None:
+    """Signed, but the name and the number do not belong together."""
+    forged = held.payload()["repository"] | {"full_name": "acme/other"}
+    url = f"https://api.github.com/repos/acme/other/actions/runs/{RUN}/{EVENT}"
+    assert held.deliver(repository=forged, deployment_callback_url=url).status == 204
+    held.visitor.sign_in(held.provider, "alice@example.com")
+    key = held.visitor.get("/").text.partition('href="/requests/')[2].partition('"')[0]
+    assert held.visitor.approve(key).status == 303
+    mine = held.job()
+    assert (mine["status"], mine["id"] == key) == ("open", False)
