@@ -62,7 +62,10 @@ class Stage:
             self.gitlab = stack.enter_context(serving(Provider()))
             self.hub = stack.enter_context(github.serving())
             self.place.sign_in_with(self.provider)
-            self.place.settings["jobs"]["oidc"].append({"issuer": self.gitlab.url, "kind": "gitlab"})
+            self.place.settings["jobs"]["oidc"] = [
+                {"issuer": self.provider.url, "kind": "github", "repositories": ["acme/*"]},
+                {"issuer": self.gitlab.url, "kind": "gitlab", "repositories": ["acme/web/*"]},
+            ]
             self.place.settings["github"] = {"api_url": self.hub.url, "token": "env:GITHUB_TOKEN_OF_BOT"}
             self.place.write()
             self.commit("The first of all", "zoe")

@@ -24,7 +24,7 @@ def link(job: Job) -> str:
     assert job.stderr
     line = job.stderr.readline()
     found = re.search(r"approval asked for: (\S+)", line)
-    assert found, line + job.communicate(timeout=30)[1]
+    assert found, line + "".join(job.communicate(timeout=30))
     return found[1]
 
 

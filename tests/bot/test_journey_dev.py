@@ -52,7 +52,7 @@ def trial(tmp_path: Path) -> Iterator[Trial]:
 def test_trying_it_out(trial: Trial, browser: Browser, tmp_path: Path) -> None:
     browser.resize(PHONE)
     command = [sys.executable, "-m", "gate", "verify", "--policy", trial.policy, "--deploy-bot", trial.url,
-               *shlex.split("--repository acme/shop --environment passkey-only --run-id 1 --actor zoe --wait 60s"),
+               *shlex.split("--repository acme/shop --environment production --run-id 1 --actor zoe --wait 60s"),
                "--sha", "1f3c9ab2" * 5]  # fmt: skip
     environ = environment(tmp_path, GATE_BOT_TOKEN=trial.token)
     eventually(browser, f"{trial.url}/", lambda: browser.heading == "Sign in")
