@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from gate.audit import AuditLog, open_audit_log
+from gate.bot.claims import github_host
 from gate.bot.desk import Desk
 from gate.bot.dev import DevSignIn
 from gate.bot.enrolment import Enrolment
@@ -77,7 +78,7 @@ def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> S
         logbook=logbook,
         sessions=Sessions(state, keyring, clock),
         enrolment=Enrolment(state, keyring, clock),
-        doorkeeper=Doorkeeper(settings.jobs, settings.url),
+        doorkeeper=Doorkeeper(settings.jobs, settings.url, own_github(settings)),
         providers=(trial,) if trial else tuple(providers),
         history=History(lambda: [stores(*place) for place in dict.fromkeys((_places(policy), own))]),
         limits=Limits(),
@@ -85,6 +86,15 @@ def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> S
         dev=trial,
         clock=clock,
     )
+
+
+def own_github(settings: Settings) -> str:
+    """The issuer of that GitHub at which the bot acts: its API and its webhooks speak of its jobs alone. "" where there
+    is none."""
+    found = [one.url for one in settings.jobs.oidc if one.kind == "github"]
+    if len(found) < 2 or settings.github is None:
+        return "".join(found)
+    return next((url for url in found if github_host(url) == web_url(settings.github.api_url)), "")
 
 
 def _open_stores(audit: str, replay: str, base: Path | None) -> tuple[AuditLog, ReplayStore]:

@@ -27,9 +27,9 @@ class Job(NamedTuple):
 
     `issuer` is the OIDC issuer that vouches for it, or `token:NAME` of the API token that it showed. `repository` is in
     lower case; `event` is what started the run (at GitLab: the pipeline's source); `run_url` is where a person can see
-    the run; `forge` is "github" or "gitlab", where the issuer tells. `proved` names the members that the CI proved: the
-    others are the job's own word. On pull requests, `sha`
-    is a merge commit that stands on no branch.
+    the run; `forge` is "github" or "gitlab", where the issuer tells, or "elsewhere". `proved` names the members that
+    the CI proved: the others are the job's own word. On pull requests, `sha` is a merge commit that stands on no
+    branch.
     """
 
     issuer: str

@@ -27,7 +27,7 @@ class Lookup:
 
     def facts(self, deployment: Deployment, forge: str, loaded: LoadedPolicy) -> Facts:
         """The facts, or what kept them from being known: never raises for a forge or a store that is down."""
-        if self._open_history is None or forge == "gitlab":
+        if self._open_history is None or forge not in ("github", ""):
             return Facts(trouble="This bot has no access to the forge, so it can't say who wrote the commits.")
         try:
             return self._ask(self._open_history(deployment.repository), deployment, loaded)

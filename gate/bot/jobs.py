@@ -17,13 +17,15 @@ _BEARER = re.compile(r"[Bb]earer +([A-Za-z0-9._~+/=-]{1,16384}) *")  # RFC 6750 
 class Doorkeeper:
     """Tells who asks by what they show in `Authorization`.
 
-    `audience` is the bot's URL: the only `aud` that an OIDC token may have.
+    `audience` is the bot's URL: the only `aud` that an OIDC token may have. `github` is the issuer of that GitHub at
+    which the bot acts, None where there is but one: jobs of another are not of the repositories that it finds there.
     """
 
-    def __init__(self, settings: JobSettings, audience: str) -> None:
+    def __init__(self, settings: JobSettings, audience: str, github: str | None = None) -> None:
         self._tokens = settings.tokens
         self._issuers = {ci.url: (Issuer(ci.url), ci) for ci in settings.oidc}
         self._audience = audience
+        self._github = github
 
     def identify(self, authorization: str) -> Job | ApiToken:
         """Who shows this header.
@@ -79,4 +81,4 @@ class Doorkeeper:
                 expected="a repository that bot.yaml lists for the issuer",
                 actual=job.repository,
             )
-        return job
+        return job if ci.kind != "github" or self._github in (None, url) else job._replace(forge="elsewhere")

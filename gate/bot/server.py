@@ -7,8 +7,7 @@ import sys
 import uvicorn
 
 from gate.bot.app import create_app
-from gate.bot.claims import github_host
-from gate.bot.facts import web_url
+from gate.bot.building import own_github
 from gate.bot.logs import configure
 from gate.bot.promptness import Prompt
 from gate.bot.settings import Settings
@@ -32,7 +31,7 @@ def serve(site: Site, settings: Settings, *, host: str, port: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     secret = settings.github.webhook_secret if settings.github else None
     uvicorn.run(
-        create_app(site, secret, webhook_issuer(settings)),
+        create_app(site, secret, own_github(settings)),
         host=host,
         port=port,
         http=Prompt,
@@ -49,12 +48,3 @@ def serve(site: Site, settings: Settings, *, host: str, port: int) -> None:
         ws="none",
         lifespan="on",
     )
-
-
-def webhook_issuer(settings: Settings) -> str:
-    """The issuer whose jobs the GitHub of the section `github` speaks of: a job finds the request that its webhook made
-    only under its own issuer. "" where there is none."""
-    found = [one.url for one in settings.jobs.oidc if one.kind == "github"]
-    if len(found) < 2 or settings.github is None:
-        return "".join(found)
-    return next((url for url in found if github_host(url) == web_url(settings.github.api_url)), "")

@@ -93,8 +93,6 @@ def read_settings(data: bytes, base: Path) -> Settings:
         replay=fields.required("replay", word),
     )
     fields.done()
-    if settings.github and sum(ci.kind == "github" for ci in settings.jobs.oidc) > 1:
-        raise bad(fields.node, "a bot acts at one GitHub, but jobs of several ask it.", "Run a bot for each GitHub.")
     return settings
 
 

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import requests
 
+from gate.bot.keyring import Keyring
 from gate.bot.request import ApprovalRequest
-from gate.bot.state import open_state
+from gate.bot.state import Document, open_state
 from tests.bot import github
 from tests.bot.githubdata import TOKEN
 from tests.bot.provider import Provider, serving
-from tests.bot.running import API_TOKEN, Place, running_bot
+from tests.bot.running import API_TOKEN, SECRETS, Place, running_bot
 from tests.bot.visit import Visit
 from tests.core.authenticator import Authenticator
 
@@ -38,7 +39,7 @@ class Asked(NamedTuple):
 class Stage:
     """Everything that runs. alice and bob have passkeys in the policy, nobody else has.
 
-    `production` asks for a passkey and separates duties, `solo` for a passkey, `pair` for two, `staging` for
+    `production` and `live` ask for a passkey and separate duties, `solo` for a passkey, `pair` for two, `staging` for
     anybody's yes, `duo` for two of those.
     """
 
@@ -51,6 +52,7 @@ class Stage:
         }
         self.place.policy |= _policy(self.passkeys)
         self.place.policy["keys"][0]["approvers"].append(LONG)
+        self.keyring = Keyring(SECRETS["GATE_BOT_SESSION_KEY"].encode())
         self.state = open_state("sqlite:state/bot.db", self.place.folder)
         self._visits: dict[str, Visit] = {}
 
@@ -139,7 +141,7 @@ class Stage:
         """Change a request where it is kept, as time or another version of things would."""
         document = self.state.get("request", asked.id, _now())
         assert document
-        value = dict(document.value)
+        value = self._opened(document)
         change(value)
         self.put(value, document.version)
 
@@ -147,16 +149,27 @@ class Stage:
         """The request as it is kept."""
         document = self.state.get("request", asked.id, _now())
         assert document
-        return ApprovalRequest.from_json(document.value)
+        return ApprovalRequest.from_json(self._opened(document))
+
+    def _opened(self, document: Document) -> dict[str, Any]:
+        value = self.keyring.unseal(f"request {document.key}", document.value["sealed"], seconds=9000)
+        assert value
+        return value
 
     def put(self, value: dict[str, Any], version: int = 0) -> None:
         """Keep a request."""
         key, now = value["deployment"]["request_id"], _now()
-        assert self.state.put("request", key, value, expires_at=now + 9000, expected=version, now=now)
+        sealed = {"sealed": self.keyring.seal(f"request {key}", value)}
+        assert self.state.put("request", key, sealed, expires_at=now + 9000, expected=version, now=now)
 
     def records(self) -> list[str]:
-        """Where the records of the audit log are, oldest first in each stream."""
-        return sorted(str(path) for path in (self.place.folder / "audit").rglob("*.json"))
+        """Where the records of both audit logs are, oldest first in each stream."""
+        return sorted(str(path) for log in ("audit", "events") for path in (self.place.folder / log).rglob("*.json"))
+
+    @property
+    def events(self) -> tuple[str, str]:
+        """The option that has `gate audit show` look into the bot's own log."""
+        return "--audit", f"file://{self.place.folder}/events"
 
     def rows(self) -> list[tuple[Any, ...]]:
         """All that the bot keeps, but for what its own clock does to errands."""
@@ -188,6 +201,7 @@ def _policy(passkeys: dict[str, Authenticator]) -> dict[str, Any]:
         "people": {f"{name}@example.com": person(name) for name in names},
         "environments": {
             "production": environment("alice bob carol dave grace", separation_of_duties=True, passkey="required"),
+            "live": environment("alice bob", separation_of_duties=True, passkey="required"),  # where something is live
             "pair": environment("alice bob carol", approvals=2, passkey="required"),
             "solo": environment("alice bob", passkey="required"),
             "staging": environment(f"alice bob carol erin frank {LONG}"),

@@ -16,10 +16,11 @@ def desk(tmp_path: Path) -> Office:
 
 
 def test_pages_of_the_newest_first(desk: Office) -> None:
-    book, history = Logbook(desk.stores, desk.clock), History(desk.stores)
+    book, history = Logbook(desk.stores, desk.clock), History(lambda: [desk.stores()])
     assert history.streams() == []
     total = SHOWN + 5
     for number in range(total):
+        desk.later(1)
         book.enrolled("alice@example.com", f"id{number}")
     [path] = history.streams()
     first, older = history.select(path, "", 0)
@@ -37,7 +38,7 @@ def test_decisions_of_people_and_of_the_gate_stand_together(desk: Office) -> Non
     right = desk.world.deployment(run_id="7", repository_id="74", request_id=standing.request.id)
     desk.world.gate().check(tokens, right)
     desk.world.gate().check(tokens, right)
-    history = History(desk.stores)
+    history = History(lambda: [desk.stores()])
     entries = history.select("acme/shop/production", SHA[:8], 0).entries
     assert [entry.word for entry in entries] == ["Denied", "Allowed", "Approved on the page"]
     assert entries[1].reason == "hotfix"

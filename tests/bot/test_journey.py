@@ -37,16 +37,16 @@ def ended(job: Job) -> tuple[int, str]:
 def github_job(stage: Stage, sha: str, run_id: str, actor: str) -> dict[str, str]:
     """What GitHub gives to a job, by which it proves itself to the bot and reads the history."""
     facts = {"repository": "Acme/Shop", "sha": sha, "run_id": run_id, "run_attempt": "1", "actor": actor}
-    token = stage.provider.ci_token("github", stage.url, environment="production", **facts)
+    token = stage.provider.ci_token("github", stage.url, environment="live", **facts)
     return {"GATE_ID_TOKEN": token, "GITHUB_API_URL": stage.hub.url, "GITHUB_TOKEN": TOKEN}
 
 
 def test_from_a_job_to_its_deployment(stage: Stage, browser: Browser) -> None:
     allowed = stage.commit("Prices with three digits", "zoe")
     options = ("--repository", "acme/shop", "--repository-id", "1296269")
-    first = stage.ask("production", sha=allowed, run_id="11")
+    first = stage.ask("live", sha=allowed, run_id="11")
     assert stage.visit("alice").approve(first.id).status_code == 303
-    gate = ("verify", *options[:2], "--sha", allowed, "--environment", "production", "--run-id", "11",
+    gate = ("verify", *options[:2], "--sha", allowed, "--environment", "live", "--run-id", "11",
             "--request-id", first.id, "--actor", "zoe", "--approval", stage.poll(first)["tokens"][0])  # fmt: skip
     done = stage.gate(*gate, GITHUB_API_URL=stage.hub.url, GITHUB_TOKEN=TOKEN)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -57,13 +57,13 @@ def test_from_a_job_to_its_deployment(stage: Stage, browser: Browser) -> None:
     browser.hold(stage.passkeys["alice"])
     stage.arriving("alice")
     here = ("--sha", sha, "--run-id", "12", "--actor", "octocat", *options)
-    with stage.job("production", *here, **github_job(stage, sha, "12", "octocat")) as job:
+    with stage.job("live", *here, **github_job(stage, sha, "12", "octocat")) as job:
         url = link(job)
         browser.open(url)
         assert browser.heading == "Sign in"
         browser.press("Continue with Example SSO")
         assert browser.driver.current_url == url, "back at the very request"
-        for fact in ("acme/shop", sha, "production", "octocat", "12", "on refs/heads/main", "by push",
+        for fact in ("acme/shop", sha, "live", "octocat", "12", "on refs/heads/main", "by push",
                      "Round the totals half to even", "Show the basket's total", "dave", "zoe", "0 of 1",
                      f"2 commits since {allowed[:12]}", "1 approver with a passkey, who neither started the run nor",
                      "This request runs out in", "good once, for 15 minutes"):  # fmt: skip
@@ -83,12 +83,14 @@ def test_from_a_job_to_its_deployment(stage: Stage, browser: Browser) -> None:
     assert "✓ separation" in told
     assert "✓ passkey     of alice@example.com" in told
 
+    told = stage.gate("audit", "show", sha, *stage.events).stdout
+    assert "approved on the page by alice@example.com" in told
     shown = stage.gate("audit", "show", sha)
-    assert "approved on the page by alice@example.com" in shown.stdout
     assert re.search(r"allowed .*alice@example.com", shown.stdout), shown.stdout
-    proved = stage.gate("audit", "verify")
-    assert proved.returncode == 0, proved.stdout + proved.stderr
-    browser.open(f"{stage.url}/history?stream=acme/shop/production&sha={sha}")
+    anchored = ("--replay", f"sqlite://{stage.place.folder}/state/events.db")
+    for proved in (stage.gate("audit", "verify"), stage.gate("audit", "verify", *stage.events, *anchored)):
+        assert (proved.returncode, proved.stdout[:6]) == (0, "PROVED"), proved.stdout + proved.stderr
+    browser.open(f"{stage.url}/history?stream=acme/shop/live&sha={sha}")
     assert "Allowed" in browser.text
     assert "Approved by alice@example.com." in browser.text
     assert "The tax office waits for it" in browser.text
@@ -164,7 +166,7 @@ def test_a_no_reaches_the_job(stage: Stage, browser: Browser) -> None:
     assert code == 1
     assert "[approval.declined]" in told
     assert "bob@example.com declined: Not before the shops' council says yes" in told
-    assert "declined by bob@example.com" in stage.gate("audit", "show", sha).stdout
+    assert "declined by bob@example.com" in stage.gate("audit", "show", sha, *stage.events).stdout
 
 
 def test_a_passkey_counts_once_its_public_part_is_merged(stage: Stage, browser: Browser) -> None:

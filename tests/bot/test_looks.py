@@ -115,7 +115,7 @@ def tab_to(browser: Browser, words: str) -> None:
 
 
 def test_by_keyboard_alone(stage: Stage, browser: Browser) -> None:
-    asked, refused = stage.ask("production"), stage.ask("production")
+    asked, refused = stage.ask("solo"), stage.ask("solo")
     browser.hold(stage.passkeys["alice"])
     stage.arriving("alice")
     browser.open(asked.url)

@@ -14,7 +14,7 @@ from tests.bot.test_refusals_passkeys import trouble
 
 def approvals(stage: Stage, sha: str) -> int:
     """How many approvals the audit log has of a commit."""
-    return stage.gate("audit", "show", sha).stdout.count("approved on the page by")
+    return stage.gate("audit", "show", sha, *stage.events).stdout.count("approved on the page by")
 
 
 def test_two_tabs(stage: Stage, browser: Browser) -> None:

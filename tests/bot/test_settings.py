@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gate.bot.building import build
-from gate.bot.server import webhook_issuer
+from gate.bot.building import build, own_github
 from gate.bot.settings import Settings, load_settings
 from gate.bot.site import Site
 from gate.bot.startup import check_secrets, troubles
@@ -28,6 +27,8 @@ jobs:
 sign_in:
   - {name: SSO, issuer: "https://sso.example.com", client_id: x, client_secret: "env:X"}
 trusted_proxies: [10.0.0.0/8, 192.0.2.1]
+audit: file:events
+replay: sqlite:events.db
 """
 
 
@@ -40,7 +41,8 @@ def test_good_settings_are_read_and_paths_start_at_their_folder(tmp_path: Path) 
     settings = load(tmp_path, GOOD)
     assert (settings.url, settings.request_life) == ("https://gate.example.com", 1800)
     assert settings.policy == str(tmp_path / "gate.yaml")
-    assert (settings.audit, settings.replay, settings.github, settings.notices) == ("", "", None, ())
+    assert (settings.audit, settings.replay) == ("file:events", "sqlite:events.db")
+    assert (settings.github, settings.notices) == (None, ())
     assert settings.trusted_proxies == ("10.0.0.0/8", "192.0.2.1")
     assert not settings.is_local
     assert load(tmp_path, GOOD.replace("https://gate.example.com", "http://localhost:8765")).is_local
@@ -80,8 +82,8 @@ def test_good_settings_are_read_and_paths_start_at_their_folder(tmp_path: Path) 
         ("10.0.0.0/8", '"*"', 13, "proxy"),
         ("10.0.0.0/8", "proxy.example.com", 13, "proxy"),
         ("trusted_proxies: [10.0.0.0/8, 192.0.2.1]", "trusted_proxies: 10.0.0.0/8", 13, ""),
-        ("trusted_proxies: [10.0.0.0/8, 192.0.2.1]", "audit: file:audit", 1, "audit and replay"),
-        ("trusted_proxies: [10.0.0.0/8, 192.0.2.1]", "replay: sqlite:x.db", 1, "audit and replay"),
+        ("audit: file:events\n", "", 1, "'audit'"),
+        ("replay: sqlite:events.db\n", "", 1, "'replay'"),
         ("trusted_proxies: [10.0.0.0/8, 192.0.2.1]", "notices: {pager: x}", 13, "pager"),
         ("trusted_proxies: [10.0.0.0/8, 192.0.2.1]", "github: {app_id: '1'}", 13, "github"),
         ("signer: file:key.pem\n", "", 1, "signer"),
@@ -180,29 +182,28 @@ def test_what_keeps_people_from_approving_is_said_at_the_start(place: Place, tmp
     assert "policy" in said
 
 
-def test_the_bot_s_own_log_is_where_it_records_and_the_gate_s_is_what_it_shows(place: Place, tmp_path: Path) -> None:
+def test_the_bot_s_own_log_is_where_it_records_and_nothing_of_the_gate_s_is_written(
+    place: Place, tmp_path: Path
+) -> None:
     site = built(place, audit="file:own-audit", replay="sqlite:own.db")
     site.logbook.enrolled("alice@example.com", "id")
     assert list((tmp_path / "own-audit").rglob("*.json"))
     assert not (tmp_path / "audit").exists()
-    assert site.history.streams() == []
-    for name in ("audit", "replay"):
-        del place.settings[name]
-    site = built(place)
-    site.logbook.enrolled("alice@example.com", "id")
     assert site.history.streams() == ["deploy-gate/bot/events"]
 
 
 def test_a_webhook_speaks_of_the_jobs_of_its_own_github(tmp_path: Path) -> None:
     one = load(tmp_path, GOOD + "github: {token: 'env:X'}\n")
-    assert webhook_issuer(one) == "https://token.actions.githubusercontent.com"
+    assert own_github(one) == "https://token.actions.githubusercontent.com"
     ghes = "https://ghe.example.com/_services/token"
-    two = GOOD.replace("sign_in:", f'    - {{issuer: "{ghes}", kind: github}}\nsign_in:')
+    bounded = GOOD.replace("kind: github}", "kind: github, repositories: [a/b]}")
+    second = f'    - {{issuer: "{ghes}", kind: github, repositories: [c/d]}}\nsign_in:'
+    two = bounded.replace("sign_in:", second)
     both = two + "github: {api_url: 'https://ghe.example.com/api/v3', token: 'env:X'}\n"
-    assert webhook_issuer(load(tmp_path, both)) == ghes
-    assert webhook_issuer(load(tmp_path, two + "github: {token: 'env:X'}\n")).endswith("githubusercontent.com")
+    assert own_github(load(tmp_path, both)) == ghes
+    assert own_github(load(tmp_path, two + "github: {token: 'env:X'}\n")).endswith("githubusercontent.com")
     third = two + "github: {api_url: 'https://other.example.com/api/v3', token: 'env:X'}\n"
-    assert webhook_issuer(load(tmp_path, third)) == ""
+    assert own_github(load(tmp_path, third)) == ""
     only_tokens = yaml.safe_load(GOOD)
     only_tokens["jobs"] = {"tokens": [{"name": "x", "sha256": "0" * 64, "repositories": ["acme/*"]}]}
-    assert webhook_issuer(load(tmp_path, yaml.safe_dump(only_tokens))) == ""
+    assert own_github(load(tmp_path, yaml.safe_dump(only_tokens))) == ""

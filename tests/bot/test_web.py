@@ -206,7 +206,7 @@ def test_a_stranger_is_signed_in_nowhere_and_recorded(site: Site) -> None:
     assert (answer.status, "gate" in stranger.cookies) == (403, False)
     assert "does not know you" in answer.text
     assert stranger.get("/").status == 401
-    found = [path.read_text() for path in (site.bot.place.folder / "audit/deploy-gate/bot/events").glob("*.json")]
+    found = [path.read_text() for path in (site.bot.place.folder / "events/deploy-gate/bot/events").glob("*.json")]
     assert any("mallory@evil.example.com" in record for record in found)
 
 

@@ -39,7 +39,8 @@ class Held:
         return payload | changed
 
     def deliver(self, delivery: str = "d-1", secret: str = SECRET, body: bytes = b"", **changed: Any) -> Answer:
-        body = body or json.dumps(self.payload(**changed)).encode()
+        deployment = self.payload()["deployment"] | {"payload": {"of": delivery}}  # each has one of its own
+        body = body or json.dumps(self.payload(**({"deployment": deployment} | changed))).encode()
         signature = "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
         return self.visitor.send(
             "POST", "/webhooks/github", body, X_GitHub_Event=EVENT, X_GitHub_Delivery=delivery,

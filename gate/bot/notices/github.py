@@ -34,7 +34,7 @@ class GitHub:
         Raises:
             Undelivered: some of it could not be said, or the run could not be started again.
         """
-        if notice.forge == "gitlab" or not is_at_github(notice.repository):
+        if notice.forge not in ("github", "") or not is_at_github(notice.repository):
             return
         try:
             troubles = within(self._patience, lambda: self._deliver(notice))
