@@ -35,7 +35,7 @@ class Site:
     addresses: int = 0
 
     def visitor(self) -> Visitor:
-        return Visitor(self.bot.place.url, int(self.bot.url.rpartition(":")[2]))
+        return Visitor(self.bot.place.url, int(self.bot.url.rpartition(":")[2]), address=self.address())
 
     def signed_in(self, email: str = "alice@example.com") -> Visitor:
         visitor = self.visitor()
@@ -50,7 +50,7 @@ class Site:
     def address(self) -> str:
         """An address that nobody had before, as the proxy tells it."""
         self.addresses += 1
-        return f"203.0.113.{self.addresses}"
+        return f"198.51.{self.addresses // 250}.{self.addresses % 250}"
 
 
 @pytest.fixture(scope="module")

@@ -43,16 +43,18 @@ class Answer:
 
 @dataclass
 class Visitor:
-    """Asks the bot that listens at `port` for the pages of `url`; `cookies` are kept as a browser would."""
+    """Asks the bot that listens at `port` for the pages of `url`; `cookies` are kept as a browser would. `address` is
+    where a proxy says that it comes from."""
 
     url: str
     port: int
     cookies: dict[str, str] = field(default_factory=dict)
+    address: str = ""
 
     def send(self, method: str, path: str, body: bytes | str | None = None, **headers: str) -> Answer:
         """One request. In `headers` `_` stands for `-`; an empty value leaves one out."""
         given = {"Host": urlsplit(self.url).netloc, "Cookie": "; ".join(f"{n}={v}" for n, v in self.cookies.items())}
-        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        given |= {"X-Forwarded-For": self.address} | {name.replace("_", "-"): value for name, value in headers.items()}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body, {name: value for name, value in given.items() if value})
