@@ -26,9 +26,10 @@ _EVENTS = {
 
 class Entry(NamedTuple):
     """One record as the page shows it; `tone` colours its `word`. `who` is "" where the
-    message names them. `at` is in epoch seconds."""
+    message names them, `place` says which number of which log it is. `at` is in epoch seconds."""
 
     seq: int
+    place: str
     at: int
     tone: str
     word: str
@@ -91,7 +92,8 @@ def _entry(record: AnyRecord) -> Entry:
     sha, run_id = (deployment.sha, deployment.run_id) if deployment else ("", "")
     if isinstance(record, Happened):
         tone, word = _EVENTS[record.event]
-        return Entry(record.seq, record.at, tone, word, sha, record.who, record.message, "", run_id)
+        return Entry(record.seq, f"Event {record.seq}", record.at, tone, word, sha, record.who, record.message, "", run_id)
     decision = verdict(record.reason)
     reasons = [str(approval["reason"]) for approval in record.approvals if approval.get("reason")]
-    return Entry(record.seq, record.at, decision, _WORDS[decision], sha, "", record.message, "; ".join(reasons), run_id)
+    place = f"Record {record.seq}"
+    return Entry(record.seq, place, record.at, decision, _WORDS[decision], sha, "", record.message, "; ".join(reasons), run_id)

@@ -60,6 +60,8 @@ def draw(folder: Path) -> list[str]:
             for name, scene in SCENES.items():
                 browser.renew(story.place.url)
                 whole = scene(story, browser)
+                if HEADINGS[name] not in browser.text:
+                    raise SystemExit(f"{name} shows another page: {browser.text[:300]}")
                 for kind, size, dark in (("phone-light", PHONE, False), ("desk-dark", _DESK, True)):
                     names.append(f"{name}-{kind}.png")
                     browser.resize(size, dark=dark)
@@ -169,6 +171,19 @@ def _error(story: Story, browser: Browser) -> bool:
     return False
 
 
+# What each picture must show, so that none is of an error.
+HEADINGS = {
+    "sign-in": "Continue with Example SSO",
+    "home": "Requests for approval",
+    "request": "Approve with your passkey",
+    "not-you": "also had a hand in commit",
+    "approved": "Approved.",
+    "declined": "Declined by",
+    "passkeys": "Your passkeys",
+    "enrolled": "Your passkey is made",
+    "history": "Approved on the page",
+    "error": "There is nothing here",
+}
 SCENES: dict[str, Callable[[Story, Browser], bool]] = {
     "sign-in": _sign_in,
     "request": _request,
