@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from gate.bot.asked import resolve
-from gate.bot.errors import BotError, NotProved
+from gate.bot.errors import NotProved
 from gate.bot.metrics import ASKED
 from gate.bot.register import Standing
 from gate.bot.site import Site
@@ -22,35 +22,33 @@ class JobsApi:
         self._site = site
 
     def ask(self, call: Call) -> Response:
-        """`POST /api/requests`."""
+        """`POST /api/requests`.
+
+        Raises:
+            BotError: the question can't be read, proves nothing, may not be asked, or comes too often.
+        """
         site = self._site
-        site.limits.check("ask refused", call.address)
         site.limits.hit("ask", call.address)
-        try:
+        with site.limits.of_failures("ask refused", call.address):
             who = site.doorkeeper.identify(call.request.headers.get("authorization", ""))
             asked = resolve(who, call.json())
-            site.limits.hit("ask of one repository", asked.deployment.repository)
+            site.limits.hit("ask of one repository", f"{asked.job.issuer} {asked.deployment.repository}")
             standing = site.desk.ask(asked)
-        except BotError as error:
-            if error.status < 500:
-                site.limits.allows("ask refused", call.address)
-            raise
         ASKED.inc()
         return JSONResponse(self._told(standing) | {"secret": site.desk.secret(standing.request)})
 
     def poll(self, call: Call) -> Response:
-        """`GET /api/requests/{id}`."""
+        """`GET /api/requests/{id}`.
+
+        Raises:
+            NotFound, NotProved, TooMany: it is not there, or not for whoever asks.
+        """
         site = self._site
-        site.limits.check("poll refused", call.address)
         scheme, _, secret = call.request.headers.get("authorization", "").partition(" ")
-        try:
+        with site.limits.of_failures("poll refused", call.address):
             if scheme.lower() != "bearer":
                 raise NotProved("The job's secret is missing.", hint="Send it as Authorization: Bearer SECRET.")
             standing = site.desk.hand_over(call.path["id"], secret.strip())
-        except BotError as error:
-            if error.status < 500:
-                site.limits.allows("poll refused", call.address)
-            raise
         told = self._told(standing)
         if standing.status == "approved":
             told["tokens"] = [given.token for given in standing.request.approvals]

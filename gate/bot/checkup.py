@@ -23,7 +23,7 @@ def examine_bot(settings: Settings, policy: Policy, pin: Callable[[], str]) -> I
     yield from open_state(settings.state, settings.base).diagnose()
     for url in [way.url for way in settings.sign_in if way.kind == "oidc"] + [ci.url for ci in settings.jobs.oidc]:
         yield _examine_issuer(url)
-    if (settings.audit, settings.replay) == (policy.audit, policy.replay) or settings.replay == policy.replay:
+    if settings.audit == policy.audit or settings.replay == policy.replay:
         yield Finding(
             "warning",
             "bot's records",

@@ -80,7 +80,7 @@ def open_trial(folder: Path, origin: str) -> Trial:
     """The trial in `folder` of a bot at `origin`, made where there is none yet.
 
     Raises:
-        UsageError: the trial there is of a bot at another port.
+        UsageError: the trial there is of a bot at another port, or the folder holds something else.
         SignerError: it can't be made.
     """
     kept = folder / "job.token"
@@ -94,6 +94,10 @@ def open_trial(folder: Path, origin: str) -> Trial:
 
 
 def _write_trial(folder: Path, origin: str, token: str) -> Trial:
+    if taken := [name for name in ("gate.yaml", "bot.yaml", "key.pem") if (folder / name).exists()]:
+        raise UsageError(
+            f"That folder has a {taken[0]} that is not of a trial, and is left as it is.", hint="Name another folder."
+        )
     signer = create_key("file:key.pem", folder, "Ed25519")
     public_key = base64.b64encode(signer.public_key.spki).decode("ascii")
     (folder / "gate.yaml").write_text(_POLICY.format(public_key=public_key, origin=origin))

@@ -28,10 +28,15 @@ class Enrolled(NamedTuple):
         """The credential id, in base64url."""
         return base64url(self.credential.id)
 
+    @property
+    def public_key(self) -> str:
+        """The public key, in base64."""
+        return base64.b64encode(self.credential.spki).decode("ascii")
+
     def policy_entry(self, person: str) -> str:
         """What belongs into the policy."""
-        public_key = base64.b64encode(self.credential.spki).decode("ascii")
-        return f"people:\n  {person}:\n    passkeys:\n      - id: {self.id}\n        public_key: {public_key}\n"
+        entry = f"      - id: {self.id}\n        public_key: {self.public_key}\n"
+        return f"people:\n  {person}:\n    passkeys:\n{entry}"
 
 
 class Enrolment:

@@ -58,9 +58,12 @@ class Lookup:
 
 
 def web_url(api_url: str) -> str:
-    """Where people read what the API at `api_url` serves: GitHub's own, or the server that has /api/v3."""
+    """Where people read what the API at `api_url` serves: GitHub's own, ghe.com's, or the server that has /api/v3."""
     parts = urlsplit(api_url)
-    return "https://github.com" if parts.hostname == "api.github.com" else f"{parts.scheme}://{parts.netloc}"
+    host = parts.hostname or ""
+    if host == "api.github.com" or host.endswith(".ghe.com"):
+        return f"https://{host.removeprefix('api.')}"
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def sorted_newest_first(commits: Iterable[Commit], sha: str) -> Sequence[Commit]:

@@ -92,8 +92,20 @@ def _entry(record: AnyRecord) -> Entry:
     sha, run_id = (deployment.sha, deployment.run_id) if deployment else ("", "")
     if isinstance(record, Happened):
         tone, word = _EVENTS[record.event]
-        return Entry(record.seq, f"Event {record.seq}", record.at, tone, word, sha, record.who, record.message, "", run_id)
-    decision = verdict(record.reason)
-    reasons = [str(approval["reason"]) for approval in record.approvals if approval.get("reason")]
-    place = f"Record {record.seq}"
-    return Entry(record.seq, place, record.at, decision, _WORDS[decision], sha, "", record.message, "; ".join(reasons), run_id)
+        place, who, reason = f"Event {record.seq}", record.who, ""
+    else:
+        tone = verdict(record.reason)
+        word, place, who = _WORDS[tone], f"Record {record.seq}", ""
+        reason = "; ".join(str(approval["reason"]) for approval in record.approvals if approval.get("reason"))
+    return Entry(
+        seq=record.seq,
+        place=place,
+        at=record.at,
+        tone=tone,
+        word=word,
+        sha=sha,
+        who=who,
+        message=record.message,
+        reason=reason,
+        run_id=run_id,
+    )

@@ -18,7 +18,7 @@ class Doorkeeper:
     """Tells who asks by what they show in `Authorization`.
 
     `audience` is the bot's URL: the only `aud` that an OIDC token may have. `github` is the issuer of that GitHub at
-    which the bot acts, None where there is but one: jobs of another are not of the repositories that it finds there.
+    which the bot acts: jobs of another are not of the repositories that it finds there. None: any is that one.
     """
 
     def __init__(self, settings: JobSettings, audience: str, github: str | None = None) -> None:

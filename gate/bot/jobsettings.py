@@ -1,7 +1,6 @@
 """Who may ask for approvals: the section `jobs` of `bot.yaml`."""
 
 import re
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from gate.errors import UsageError
@@ -47,7 +46,7 @@ class JobSettings(NamedTuple):
     tokens: tuple[ApiToken, ...]
 
 
-def read_jobs(node: Node, _base: Path | None = None) -> JobSettings:
+def read_jobs(node: Node) -> JobSettings:
     """The section `jobs`.
 
     Raises:

@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Mapping
 from typing import Any
 
-from itsdangerous import BadData, URLSafeTimedSerializer
+from itsdangerous import BadData, URLSafeSerializer
 
 from gate.errors import UsageError
 from gate.keys import base64url
@@ -42,20 +42,22 @@ class Keyring:
         """Is `given` what `derive` makes of the rest? In constant time."""
         return hmac.compare_digest(given.encode("utf-8", "replace"), self.derive(purpose, *parts).encode())
 
-    def seal(self, purpose: str, value: Mapping[str, Any]) -> str:
-        """`value` as text that `unseal` reads. Signed, not hidden."""
-        return str(self._serializer(purpose).dumps(dict(value)))
+    def seal(self, purpose: str, value: Mapping[str, Any], *, until: int) -> str:
+        """`value` as text that `unseal` reads until then (epoch seconds). Signed, not hidden."""
+        return str(self._serializer(purpose).dumps({"until": until, "value": dict(value)}))
 
-    def unseal(self, purpose: str, text: str, *, seconds: int) -> dict[str, Any] | None:
-        """The value, None where `text` was not sealed for this purpose by this key, or longer ago than `seconds`."""
+    def unseal(self, purpose: str, text: str, *, now: int) -> dict[str, Any] | None:
+        """The value, None where `text` was not sealed for this purpose by this key, or is over at `now`. Another bot's
+        clock may be ahead of this one's."""
         try:
-            value = self._serializer(purpose).loads(text, max_age=seconds)
-        except (BadData, UnicodeError):
+            sealed = self._serializer(purpose).loads(text)
+            value, until = sealed["value"], sealed["until"]
+        except (BadData, UnicodeError, KeyError, TypeError):
             return None
-        return value if isinstance(value, dict) else None
+        return value if isinstance(value, dict) and now < until else None
 
-    def _serializer(self, purpose: str) -> URLSafeTimedSerializer:
-        return URLSafeTimedSerializer(self._key, salt=f"gate.bot {purpose}", signer_kwargs=_SIGNER)
+    def _serializer(self, purpose: str) -> URLSafeSerializer:
+        return URLSafeSerializer(self._key, salt=f"gate.bot {purpose}", signer_kwargs=_SIGNER)
 
     def _mac(self, *parts: str) -> bytes:
         # Each part with its length, so that no two lists of parts read the same.

@@ -1,12 +1,14 @@
 """How often anybody may try: bounds per bot and address, so that guessing and flooding end early."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from gate.bot.errors import TooMany
+from gate.bot.errors import BotError, TooMany
 
 _LIMITS = {
     "ask": parse("600/minute"),  # jobs share the addresses of their runners
@@ -50,11 +52,17 @@ class Limits:
         """Count one try, and say whether it is within the bound."""
         return self._limiter.hit(_LIMITS[what], what, who)
 
-    def check(self, what: str, who: str) -> None:
-        """Check that there may be another try, without counting one.
+    @contextmanager
+    def of_failures(self, what: str, who: str) -> Iterator[None]:
+        """Count what fails inside; beyond the bound failures say no more than that. What succeeds is never stopped: its
+        neighbours at one address must not lock anybody out.
 
         Raises:
-            TooMany: there were too many.
+            TooMany: it failed, one time too many.
         """
-        if not self._limiter.test(_LIMITS[what], what, who):
-            raise TooMany("Too many tries from there.", hint="Wait a minute.")
+        try:
+            yield
+        except BotError as error:
+            if error.status < 500:
+                self.hit(what, who)
+            raise

@@ -10,7 +10,7 @@ from traceback import extract_tb
 from types import TracebackType
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
-_FIELDS = ("method", "route", "status", "ms", "channel", "part", "error", "reason", "issuer", "state", "port")
+_FIELDS = ("method", "route", "status", "ms", "channel", "part", "error")
 
 
 class JsonFormatter(logging.Formatter):

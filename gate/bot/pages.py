@@ -1,14 +1,14 @@
 """What people see: requests, their decision on them, and their passkeys."""
 
-import base64
 import json
-from typing import Any
+from collections.abc import Callable
 
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from gate.bot.eligibility import spelled
-from gate.bot.errors import BotError, NotAllowed
+from gate.bot.errors import BotError, Conflict, NotAllowed
 from gate.bot.metrics import DECISIONS
+from gate.bot.register import Standing
 from gate.bot.site import Site
 from gate.bot.web import Call
 from gate.errors import GateError
@@ -48,6 +48,7 @@ class Pages:
             call,
             request=standing.request,
             standing=standing,
+            seen=seen(standing),
             environment=standing.environment,
             now=standing.now,
             verdict=verdict,
@@ -60,6 +61,7 @@ class Pages:
         """`POST /requests/{id}/challenge`: what the passkey is to sign."""
         visitor = self._site.vouched(call)
         standing = self._site.desk.find(call.path["id"])
+        _check_seen(call, standing)
         party = self._party()
         claims, challenge = self._site.desk.draft(
             call.path["id"], visitor.person, visitor.session, _reason(call, required=False)
@@ -80,6 +82,7 @@ class Pages:
         visitor = self._site.vouched(call)
         key = call.path["id"]
         standing = self._site.desk.find(key)
+        _check_seen(call, standing)
         has_passkey = bool(standing.policy.passkeys(spelled(visitor.person, standing.environment, standing.policy)))
         assertion = _assertion(call) if has_passkey or standing.environment.passkey_required else None
         return self._decided(
@@ -94,6 +97,7 @@ class Pages:
         """`POST /requests/{id}/decline`."""
         visitor = self._site.vouched(call)
         key, reason = call.path["id"], _reason(call, required=True)
+        _check_seen(call, self._site.desk.find(key))
         return self._decided(key, "declined", lambda: self._site.desk.decline(key, visitor.person, reason))
 
     def look_up(self, call: Call) -> Response:
@@ -123,10 +127,7 @@ class Pages:
         visitor = self._site.vouched(call)
         enrolled = self._site.enrolment.finish(visitor, self._party(), call.form.get("credential", ""))
         self._site.logbook.enrolled(visitor.person, enrolled.id)
-        public_key = base64.b64encode(enrolled.credential.spki).decode("ascii")
-        return self._site.page(
-            "enrolled.html", call, entry=enrolled.policy_entry(visitor.person), id=enrolled.id, public_key=public_key
-        )
+        return self._site.page("enrolled.html", call, enrolled=enrolled, entry=enrolled.policy_entry(visitor.person))
 
     def _party(self) -> RelyingParty:
         """Where passkeys are made and used: this bot.
@@ -144,7 +145,7 @@ class Pages:
             )
         return party
 
-    def _decided(self, key: str, word: str, decide: Any) -> Response:
+    def _decided(self, key: str, word: str, decide: Callable[[], object]) -> Response:
         try:
             decide()
         except GateError as error:
@@ -152,6 +153,23 @@ class Pages:
             raise
         DECISIONS.labels(word).inc()
         return _see(f"/requests/{key}")
+
+
+def _check_seen(call: Call, standing: Standing) -> None:
+    """Check that a page's form is about what that page showed.
+
+    Raises:
+        Conflict: the run asked anew, or the policy changed for how long an approval lives, since the page was opened.
+    """
+    if call.form.get("seen", seen(standing)) != seen(standing):
+        raise Conflict(
+            "The request has changed since you opened the page.", hint="Look at it again, and decide from there."
+        )
+
+
+def seen(standing: Standing) -> str:
+    """What a form says of the page that it stands on."""
+    return f"{standing.request.generation}.{standing.environment.max_age}"
 
 
 def _see(path: str) -> Response:

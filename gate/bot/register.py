@@ -15,7 +15,6 @@ from gate.errors import Denied
 from gate.policy import Environment, Policy
 
 KEPT = 24 * 3600  # seconds that a request can still be looked at after it ran out
-_LONGEST_KEPT = 3 * KEPT  # a request waits for a day at most
 _TRIES = 20
 _LOG = logging.getLogger(__name__)
 
@@ -123,15 +122,16 @@ class Register:
 
     def _opened(self, document: Document) -> ApprovalRequest:
         sealed = str(document.value.get("sealed", ""))
-        value = self._keyring.unseal(f"request {document.key}", sealed, seconds=_LONGEST_KEPT)
+        value = self._keyring.unseal(f"request {document.key}", sealed, now=self.now)
         return ApprovalRequest.from_json(value or {})
 
     def _saved(self, request: ApprovalRequest, document: Document | None) -> bool:
+        until = request.expires_at + KEPT
         written = self._state.put(
             "request",
             request.id,
-            {"sealed": self._keyring.seal(f"request {request.id}", request.as_json())},
-            expires_at=request.expires_at + KEPT,
+            {"sealed": self._keyring.seal(f"request {request.id}", request.as_json(), until=until)},
+            expires_at=until,
             expected=document.version if document else 0,
             now=self.now,
         )

@@ -41,7 +41,7 @@ class Sessions:
         written = self._state.put(
             "session",
             _key(cookie),
-            {"sealed": self._keyring.seal(f"session {_key(cookie)}", value)},
+            {"sealed": self._keyring.seal(f"session {_key(cookie)}", value, until=now + LIFE)},
             expires_at=now + LIFE,
             expected=0,
             now=now,
@@ -80,7 +80,7 @@ class Sessions:
     def _visitor(self, document: Document) -> Visitor | None:
         """Sealed, so that whoever can write the state is still nobody here."""
         sealed = str(document.value.get("sealed", ""))
-        value = self._keyring.unseal(f"session {document.key}", sealed, seconds=LIFE)
+        value = self._keyring.unseal(f"session {document.key}", sealed, now=int(self._clock()))
         if value is None:
             return None
         try:

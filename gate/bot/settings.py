@@ -83,7 +83,7 @@ def read_settings(data: bytes, base: Path) -> Settings:
         signer=fields.required("signer", word),
         state=fields.optional("state", word, "sqlite:bot.db"),
         session_key=fields.required("session_key", lambda node: secret(node, base)),
-        jobs=fields.required("jobs", lambda node: read_jobs(node, base)),
+        jobs=fields.required("jobs", read_jobs),
         sign_in=fields.required("sign_in", lambda node: read_sign_in(node, base)),
         github=fields.optional("github", lambda node: read_github(node, base), None),
         notices=fields.optional("notices", lambda node: read_notices(node, base), ()),

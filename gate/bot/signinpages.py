@@ -38,16 +38,16 @@ class SignInPages:
         started = provider.start(self._redirect_uri(call))
         flow = {"flow": started.flow, "next": local_path(call.query.get("next", "/")), "number": call.path["number"]}
         response = RedirectResponse(started.url, 303)
-        self._site.set_cookie(response, self._flow_cookie, self._site.keyring.seal("sign-in", flow), _FLOW_LIFE)
+        sealed = self._site.keyring.seal("sign-in", flow, until=int(self._site.clock()) + _FLOW_LIFE)
+        self._site.set_cookie(response, self._flow_cookie, sealed, _FLOW_LIFE)
         return response
 
     def callback(self, call: Call) -> Response:
         """`GET /sign-in/{number}/callback`: back from the provider."""
-        self._site.limits.check("sign in failed", call.address)
         try:
-            return self._finished(call)
+            with self._site.limits.of_failures("sign in failed", call.address):
+                return self._finished(call)
         except BotError as error:
-            self._site.limits.allows("sign in failed", call.address)
             SIGN_INS.labels("failed").inc()
             _LOG.info("sign-in failed", extra={"error": error.message})
             raise
@@ -86,7 +86,7 @@ class SignInPages:
 
     def _finished(self, call: Call) -> Response:
         sealed = call.request.cookies.get(self._flow_cookie, "")
-        flow = self._site.keyring.unseal("sign-in", sealed, seconds=_FLOW_LIFE)
+        flow = self._site.keyring.unseal("sign-in", sealed, now=int(self._site.clock()))
         if flow is None or flow["number"] != call.path["number"]:
             raise NotProved(
                 "This sign-in was not begun in this browser, or too long ago.", hint="Begin again from the link."

@@ -129,8 +129,16 @@ class Endpoint:
         return endpoint
 
     def _answer(self, handler: Handler, request: Request, body: bytes) -> Response:
-        cookie = request.cookies.get(self._cookie_name, "")
+        cookie = _cookie(request, self._cookie_name)
         return handler(Call(request, body, cookie, self._visitor(cookie), _form(request, body)))
+
+
+def _cookie(request: Request, name: str) -> str:
+    """The cookie of exactly that name, "" where there is none or more than one. Readers that strip more than spaces
+    from names take one for it that a neighbouring host may set."""
+    pairs = (pair.strip(" ").partition("=") for line in request.headers.getlist("cookie") for pair in line.split(";"))
+    found = [value for key, _, value in pairs if key == name]
+    return found[0] if len(found) == 1 else ""
 
 
 def status_of(error: GateError) -> int:
@@ -214,6 +222,8 @@ class Shell:
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
                 headers["X-Request-Id"] = request_id
+                if status >= 400:  # perhaps before the body was read, which may never come
+                    headers["Connection"] = "close"
             await send(message)
 
         try:

@@ -66,11 +66,13 @@ class Bot:
     place: Place
     engineers: list[Engineer]
     state: State = field(init=False)
+    keyring: Keyring = field(init=False)
     _asked: int = 0
     _called: int = 0
 
     def __post_init__(self) -> None:
         self.state = open_state(self.place.settings["state"], self.place.folder)
+        self.keyring = Keyring(SECRETS["GATE_BOT_SESSION_KEY"].encode())
 
     def wire(self, number: int) -> Wire:
         """A connection from a job's machine."""

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from gate.bot.keyring import Keyring
 from gate.bot.state import State
 from gate.requester import Asked
 from scripts.benchmarks.botplace import Bot, running
@@ -23,7 +24,7 @@ def rows(folder: Path, sizes: Sizes) -> Iterator[Row]:
 
 
 def _requests(bot: Bot, seconds: float) -> int:
-    passing = _Time(bot.state)
+    passing = _Time(bot.state, bot.keyring)
     requester = bot.requester(clock=lambda: passing.now, sleep=passing.sleep, jitter=lambda: 0.0)
     before = _api_calls(bot)
     passing.asked = asked = bot.ask("production", requester)
@@ -38,10 +39,11 @@ def _api_calls(bot: Bot) -> int:
 class _Time:
     """Time that passes for the client and, in `state`, for its request."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, keyring: Keyring) -> None:
         self.now = 0.0
         self.asked: Asked | None = None
         self._state = state
+        self._keyring = keyring
 
     def sleep(self, seconds: float) -> None:
         """Let whole seconds pass."""
@@ -50,11 +52,13 @@ class _Time:
         document = self._state.get("request", self.asked.id, now) if self.asked else None
         if document is None:
             raise SystemExit("bench: the bot has lost a request")
-        older = {name: document.value[name] - passed for name in ("asked_at", "expires_at")}
+        purpose = f"request {document.key}"
+        value = self._keyring.unseal(purpose, document.value["sealed"], now=now) or {}
+        older = {name: value[name] - passed for name in ("asked_at", "expires_at")}
         self._state.put(
             "request",
             document.key,
-            {**document.value, **older},
+            {"sealed": self._keyring.seal(purpose, {**value, **older}, until=document.expires_at)},
             expires_at=document.expires_at,
             expected=document.version,
             now=now,

@@ -152,14 +152,14 @@ class Stage:
         return ApprovalRequest.from_json(self._opened(document))
 
     def _opened(self, document: Document) -> dict[str, Any]:
-        value = self.keyring.unseal(f"request {document.key}", document.value["sealed"], seconds=9000)
+        value = self.keyring.unseal(f"request {document.key}", document.value["sealed"], now=_now())
         assert value
         return value
 
     def put(self, value: dict[str, Any], version: int = 0) -> None:
         """Keep a request."""
         key, now = value["deployment"]["request_id"], _now()
-        sealed = {"sealed": self.keyring.seal(f"request {key}", value)}
+        sealed = {"sealed": self.keyring.seal(f"request {key}", value, until=now + 9000)}
         assert self.state.put("request", key, sealed, expires_at=now + 9000, expected=version, now=now)
 
     def records(self) -> list[str]:

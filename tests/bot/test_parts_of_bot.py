@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gate.bot import facts as facts_module
+from gate.bot.dev import open_trial
 from gate.bot.errors import NotProved, TooMany, Unavailable
 from gate.bot.facts import Lookup, web_url
 from gate.bot.keyring import Keyring
@@ -18,7 +19,7 @@ from gate.bot.request import Given
 from gate.bot.sessions import LIFE, Sessions
 from gate.bot.site import local_path
 from gate.bot.views import Views, asset_url, assets, shown, within
-from gate.errors import AuditUnavailable, Denied
+from gate.errors import AuditUnavailable, Denied, UsageError
 from gate.models import Commit, Identity
 from tests.bot.office import Office, Wrapped, office
 from tests.world import NOW, SHA, World
@@ -64,14 +65,15 @@ def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) 
 
 def test_what_is_sealed_is_read_for_its_purpose_by_its_key_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     ring = Keyring(KEY)
-    sealed = ring.seal("sign-in", {"a": "b"})
-    assert ring.unseal("sign-in", sealed, seconds=10) == {"a": "b"}
-    assert ring.unseal("other", sealed, seconds=10) is None
-    assert Keyring(KEY + b"x").unseal("sign-in", sealed, seconds=10) is None
+    sealed = ring.seal("sign-in", {"a": "b"}, until=NOW + 10)
+    assert ring.unseal("sign-in", sealed, now=NOW) == {"a": "b"}
+    assert ring.unseal("other", sealed, now=NOW) is None
+    assert Keyring(KEY + b"x").unseal("sign-in", sealed, now=NOW) is None
     for damaged in ("", "x", sealed[:-1], sealed + "x", "\ud800", sealed.replace(".", "..", 1)):
-        assert ring.unseal("sign-in", damaged, seconds=10) is None
-    assert ring.unseal("sign-in", sealed, seconds=-1) is None
-    assert ring.unseal("sign-in", ring._serializer("sign-in").dumps([1]), seconds=10) is None
+        assert ring.unseal("sign-in", damaged, now=NOW) is None
+    assert ring.unseal("sign-in", sealed, now=NOW + 10) is None
+    assert ring.unseal("sign-in", sealed, now=NOW - 99)  # another bot's clock was ahead
+    assert ring.unseal("sign-in", ring._serializer("sign-in").dumps([1]), now=NOW) is None
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
@@ -130,7 +132,7 @@ def test_forms_are_of_one_session(sessions: Sessions) -> None:
 def test_a_session_of_another_version_is_unavailable(desk: Office, sessions: Sessions, value: dict[str, Any]) -> None:
     cookie = sessions.begin("alice@example.com", "Alice", "SSO", ALICE)
     [document] = desk.state.list("session", NOW)
-    sealed = {"sealed": desk.keyring.seal(f"session {document.key}", value)}
+    sealed = {"sealed": desk.keyring.seal(f"session {document.key}", value, until=2**40)}
     desk.state.put("session", document.key, sealed, expires_at=2**40, expected=1, now=NOW)
     with pytest.raises(Unavailable):
         sessions.of(cookie)
@@ -151,15 +153,46 @@ def test_where_it_can_t_be_begun_nobody_is_signed_in(desk: Office) -> None:
 def test_limits_are_for_each_thing_and_each_address() -> None:
     limits = Limits()
     for _ in range(60):
-        limits.check("poll refused", "a")
         assert limits.allows("poll refused", "a")
-    with pytest.raises(TooMany):
-        limits.check("poll refused", "a")
     with pytest.raises(TooMany):
         limits.hit("poll refused", "a")
     assert not limits.allows("poll refused", "a")
     limits.hit("poll refused", "b")
     limits.hit("sign in", "a")
+
+
+def test_failures_of_a_neighbour_stop_nobody_who_succeeds() -> None:
+    limits = Limits()
+    for number in range(70):
+        with pytest.raises(TooMany if number >= 60 else NotProved), limits.of_failures("poll refused", "a"):
+            raise NotProved("no")
+    with limits.of_failures("poll refused", "a"):
+        pass
+    with pytest.raises(Unavailable), limits.of_failures("poll refused", "a"):
+        raise Unavailable("down")
+
+
+def test_a_trial_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "gate.yaml").write_text("the real one")
+    with pytest.raises(UsageError, match=r"has a gate\.yaml"):
+        open_trial(tmp_path, "http://localhost:8765")
+    assert [path.name for path in tmp_path.iterdir()] == ["gate.yaml"]
+    first = open_trial(tmp_path / "trial", "http://localhost:8765")
+    assert open_trial(tmp_path / "trial", "http://localhost:8765") == first
+    with pytest.raises(UsageError, match="another port"):
+        open_trial(tmp_path / "trial", "http://localhost:8766")
+
+
+@pytest.mark.parametrize(
+    ("api_url", "web"),
+    [
+        ("https://api.github.com", "https://github.com"),
+        ("https://api.acme.ghe.com", "https://acme.ghe.com"),
+        ("https://ghe.example.com/api/v3", "https://ghe.example.com"),
+    ],
+)
+def test_where_people_read_what_an_api_serves(api_url: str, web: str) -> None:
+    assert web_url(api_url) == web
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The bot's HTTP against whoever means it no good: a real process, and a client that sends what it likes."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -508,3 +509,37 @@ def test_health_is_told_while_every_thread_waits(site: Site) -> None:
         hang.set()
         assert all(one.result().status in (401, 503, 429) for one in waiting)
     del site.provider.faults["/token"]
+
+
+def test_an_error_closes_the_connection_whose_body_may_never_come(site: Site) -> None:
+    visitor = site.visitor()
+    head = b"POST /anything HTTP/1.1\r\nHost: elsewhere\r\nContent-Length: 1000000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", visitor.port), timeout=20) as connection:
+        connection.sendall(head)
+        received = b""
+        while chunk := connection.recv(65536):  # until the bot closes it
+            received += chunk
+    assert received.startswith(b"HTTP/1.1 421 ")
+
+
+@pytest.mark.parametrize("lead", ["\xa0", "\x85", "\x1c"])
+def test_a_cookie_of_another_name_is_not_the_session(site: Site, lead: str) -> None:
+    """A neighbouring host may set any but the very name, which has a prefix that browsers guard."""
+    alice, mallory = site.signed_in(), site.signed_in("dave@example.com")
+    both = f"gate={alice.cookies['gate']}; {lead}gate={mallory.cookies['gate']}"
+    answer = site.visitor().send("GET", "/", Cookie=both)
+    assert "alice@example.com" in answer.text
+    twice = f"gate={alice.cookies['gate']}; gate={mallory.cookies['gate']}"
+    assert site.visitor().send("GET", "/", Cookie=twice).status == 401
+
+
+def test_a_form_is_about_what_its_page_showed(site: Site) -> None:
+    key, alice = site.request("seen"), site.signed_in()
+    page = alice.get(f"/requests/{key}")
+    assert 'name="seen" value="1.900"' in page.text
+    for path in ("approve", "challenge"):
+        stale = alice.post(f"/requests/{key}/{path}", {"csrf": page.csrf, "seen": "0.900"})
+        assert (stale.status, "has changed since you opened" in stale.text) == (409, True)
+    no = alice.post(f"/requests/{key}/decline", {"csrf": page.csrf, "seen": "1.60", "reason": "no"})
+    assert no.status == 409
+    assert alice.post(f"/requests/{key}/approve", {"csrf": page.csrf, "seen": "1.900"}).status == 303

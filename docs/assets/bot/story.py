@@ -63,7 +63,7 @@ class Story(NamedTuple):
             "facts": facts(),
         }  # fmt: skip
         request = ApprovalRequest(deployment, **members | changes)
-        value = {"sealed": self.site.keyring.seal(f"request {key}", request.as_json())}
+        value = {"sealed": self.site.keyring.seal(f"request {key}", request.as_json(), until=NOW + 90_000)}
         self.site.state.put("request", key, value, expires_at=NOW + 90_000, expected=0, now=int(self.clock()))
         return f"/requests/{key}"
 

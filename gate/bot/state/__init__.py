@@ -1,7 +1,8 @@
 """The deploy-bot's state: small documents that any of several bots may change, each change a compare-and-set.
 
-Kinds of documents: `request`, `draft`, `session`, `enrolment`, `errand`. Nothing here can approve anything: an approval
-is a signed token, and the gate verifies it.
+Kinds of documents: `request`, `draft`, `session`, `enrolment`, `errand`. Requests and sessions are sealed by whoever
+puts them here (gate.bot.keyring). Nothing here can approve anything: an approval is a signed token, and the gate
+verifies it.
 """
 
 import json
@@ -81,7 +82,7 @@ class State(Protocol):
         ...
 
     def diagnose(self) -> Iterator[Finding]:
-        """What `gate doctor` and `/readyz` should say about this state; never raises for one that is merely broken."""
+        """What `gate doctor` should say about this state; never raises for one that is merely broken."""
         ...
 
 

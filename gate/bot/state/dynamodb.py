@@ -3,7 +3,7 @@
 The IAM actions that it needs, all on that one table:
 
 - to work: `dynamodb:GetItem`, `dynamodb:PutItem`, `dynamodb:DeleteItem`, `dynamodb:Query`
-- for the doctor and `/readyz`: `dynamodb:DescribeTable`, `dynamodb:DescribeTimeToLive`
+- for the doctor: `dynamodb:DescribeTable`, `dynamodb:DescribeTimeToLive`
 
 A document is one item, its value one string of JSON. DynamoDB always encrypts it at rest.
 """
