@@ -13,6 +13,7 @@ from gate.models import Commit, Identity
 from gate.text import printable
 from gate.wiring import LoadedPolicy
 
+_LONGEST_MESSAGE, _LONGEST_LINE = 2000, 300  # characters; people read on at the forge
 _LISTED = 30  # commits that the page names
 _MOST_ROLES = 1_000  # that one document carries,
 _MOST_TEXT = 100_000  # and so many bytes of them
@@ -43,7 +44,7 @@ class Lookup:
         if len(roles) > _MOST_ROLES or _length(roles) > _MOST_TEXT:
             return Facts(trouble="More people than the page can tell had a hand in it.", base=base)
         return Facts(
-            commits=tuple(_line(commit) for commit in commits[:_LISTED]),
+            commits=tuple(_line(commit, deployment.sha) for commit in commits[:_LISTED]),
             total=len(commits),
             roles=tuple((sha, tuple((who.kind, who.value) for who in role)) for role, sha in roles.items()),
             base=base,
@@ -83,10 +84,12 @@ def _length(roles: Iterable[Sequence[Identity]]) -> int:
     return sum(len(json.dumps(who.value)) for role in roles for who in role)
 
 
-def _line(commit: Commit) -> CommitLine:
-    title = commit.message.strip().partition("\n")[0]
+def _line(commit: Commit, deployed: str) -> CommitLine:
+    title, _, rest = commit.message.strip().partition("\n")
+    told = rest.strip()[:_LONGEST_MESSAGE] if commit.sha == deployed else ""
+    lines = [printable(line, _LONGEST_LINE) for line in told.splitlines()]
     people = dict.fromkeys(_name(role) for role in commit.people)
-    return CommitLine(commit.sha, printable(title, 120), printable(", ".join(people), 300))
+    return CommitLine(commit.sha, printable(title, 120), printable(", ".join(people), 300), "\n".join(lines))
 
 
 def _name(role: Sequence[object]) -> str:

@@ -36,11 +36,13 @@ class Declined(NamedTuple):
 
 
 class CommitLine(NamedTuple):
-    """One commit as the page lists it: its id, the first line of its message, and who had a hand in it."""
+    """One commit as the page lists it: its id, the first line of its message, who had a hand in it, and, of the
+    one that is to be deployed, the rest of the message."""
 
     sha: str
     title: str
     people: str
+    message: str = ""
 
 
 class Facts(NamedTuple):

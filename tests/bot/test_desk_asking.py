@@ -1,5 +1,6 @@
 """The desk's side for jobs: which request a run gets, and who gets its tokens."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +219,13 @@ def test_a_request_that_was_asked_anew_while_it_was_handed_over_keeps_its_tokens
         Office(desk.world).tokens(desk.desk.find(key), secret)
         Office(desk.world).ask(attempt=3)  # generation 3
 
-    reads = iter([lambda *_: None, meanwhile])
-    desk.state.before["get"] = lambda kind, key: next(reads)(kind, key) if kind == "request" else None
+    reads, me = iter([lambda *_: None, meanwhile]), threading.get_ident()
+
+    def before(kind: str, key: str) -> None:
+        if kind == "request" and threading.get_ident() == me:  # the herald's own looks do not count
+            next(reads)(kind, key)
+
+    desk.state.before["get"] = before
     with pytest.raises(Conflict):
         desk.desk.hand_over(first.request.id, secret)
     assert desk.desk.find(first.request.id).request.handed_to == 0

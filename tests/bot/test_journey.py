@@ -64,7 +64,8 @@ def test_from_a_job_to_its_deployment(stage: Stage, browser: Browser) -> None:
         browser.press("Continue with Example SSO")
         assert browser.driver.current_url == url, "back at the very request"
         for fact in ("acme/shop", sha, "live", "octocat", "12", "on refs/heads/main", "by push",
-                     "Round the totals half to even", "Show the basket's total", "dave", "zoe", "0 of 1",
+                     "Round the totals half to even", "As the tax office does.", "Show the basket's total", "dave",
+                     "zoe", "0 of 1",
                      f"2 commits since {allowed[:12]}", "1 approver with a passkey, who neither started the run nor",
                      "This request runs out in", "good once, for 15 minutes"):  # fmt: skip
             assert fact in browser.text, fact

@@ -274,6 +274,7 @@ def test_facts_are_what_people_read_before_they_say_yes(tmp_path: Path) -> None:
         assert [line.sha for line in found.commits] == [SHA, "0" * 40]
         assert found.commits[0].title.startswith("Newer")
         assert "\u202e" not in found.commits[0].title
+        assert [line.message for line in found.commits] == ["x", ""]
         assert found.commits[0].people == "dave, eve@example.com, somebody without a name"
         assert {role for _, role in found.roles} == {(("login", "dave"),), (("email", "eve@example.com"),), ()}
         assert (found.total, found.base, found.trouble) == (2, "", "")
