@@ -1,40 +1,73 @@
-"""HTTP/1.1 for clients that say what they want in time: one that sends a byte a minute would hold a connection."""
+"""HTTP/1.1 for clients that get on with it: whoever sends a byte a minute, or reads one, would hold a connection."""
 
 import asyncio
+from collections.abc import Callable
 
-import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-SECONDS = 15.0  # for a request's head, once a connection stands or the head's first byte is there
+SECONDS = 15.0  # to send a request's head: from the connection's begin, and again from each answer's end
+READ_SECONDS = 30.0  # to take what was written
 
 
 class Prompt(H11Protocol):
-    """uvicorn's protocol, which waits for a request's head no longer than that."""
-
-    _deadline: asyncio.TimerHandle | None = None
+    """uvicorn's protocol, which waits no longer than that for either. A body that comes after its answer is no head:
+    its bytes win no time. (A body that the answer waits for is bounded where it is read, in gate.bot.web.)
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
+        self._head = _Timer(self.loop, SECONDS, transport.close)
+        self._taking = _Timer(self.loop, READ_SECONDS, transport.abort)
+        transport.set_write_buffer_limits(high=0)  # so that `pause_writing` tells of whatever is not yet taken
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_waiting()
-        elif self._deadline is None:
-            self._await_head()
+        self._await_head()
+
+    def on_response_complete(self) -> None:
+        """See `H11Protocol`, which may begin the next request here, if that was sent before the answer."""
+        super().on_response_complete()
+        self._await_head()
+
+    def pause_writing(self) -> None:
+        """See `asyncio.BaseProtocol`."""
+        super().pause_writing()
+        self._taking.start()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._taking.stop()
+        super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
-        self._stop_waiting()
+        self._head.stop()
+        self._taking.stop()
         super().connection_lost(exc)
 
     def _await_head(self) -> None:
-        self._deadline = self.loop.call_later(SECONDS, self.transport.close)
+        """Wait for one, unless a request is under way."""
+        if self.cycle is None or self.cycle.response_complete:
+            self._head.start()
+        else:
+            self._head.stop()
 
-    def _stop_waiting(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+
+class _Timer:
+    """Does `act` after so many seconds, unless it is stopped before. To start one that runs changes nothing."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, act: Callable[[], None]) -> None:
+        self._loop, self._seconds, self._act = loop, seconds, act
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        if self._handle is None:
+            self._handle = self._loop.call_later(self._seconds, self._act)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None

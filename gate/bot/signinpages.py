@@ -11,7 +11,7 @@ from gate.bot.metrics import SIGN_INS
 from gate.bot.providers import Provider
 from gate.bot.signin import SignedIn, known
 from gate.bot.site import Site, local_path
-from gate.bot.web import Call
+from gate.bot.web import Call, cookie_of
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,2}")
 _FLOW = "gate-sign-in"
@@ -85,7 +85,7 @@ class SignInPages:
         return response
 
     def _finished(self, call: Call) -> Response:
-        sealed = call.request.cookies.get(self._flow_cookie, "")
+        sealed = cookie_of(call.request, self._flow_cookie)
         flow = self._site.keyring.unseal("sign-in", sealed, now=int(self._site.clock()))
         if flow is None or flow["number"] != call.path["number"]:
             raise NotProved(

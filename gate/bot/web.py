@@ -129,11 +129,11 @@ class Endpoint:
         return endpoint
 
     def _answer(self, handler: Handler, request: Request, body: bytes) -> Response:
-        cookie = _cookie(request, self._cookie_name)
+        cookie = cookie_of(request, self._cookie_name)
         return handler(Call(request, body, cookie, self._visitor(cookie), _form(request, body)))
 
 
-def _cookie(request: Request, name: str) -> str:
+def cookie_of(request: Request, name: str) -> str:
     """The cookie of exactly that name, "" where there is none or more than one. Readers that strip more than spaces
     from names take one for it that a neighbouring host may set."""
     pairs = (pair.strip(" ").partition("=") for line in request.headers.getlist("cookie") for pair in line.split(";"))

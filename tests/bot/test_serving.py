@@ -131,6 +131,51 @@ def test_whoever_is_slow_with_a_head_or_a_body_is_sent_away(tmp_path: Path) -> N
         assert "a bug" not in (place.folder / f"bot-{place.port}.log").read_text()
 
 
+ROUTES = ["GET /healthz", "GET /static/app.css", "GET /", "PUT /", "DELETE /healthz", "POST /", "GET /sign-in"]
+
+
+def test_whoever_sends_the_body_of_what_is_answered_a_byte_at_a_time_is_sent_away(tmp_path: Path) -> None:
+    """Each byte comes before uvicorn would end an idle connection, and none is ever the last one."""
+    quick = "import gate.bot.promptness as p, gate.bot.web as w\np.SECONDS = 1\nw._BODY_SECONDS = 1\n"
+    place = Place(tmp_path)
+    with running_bot(place, environ=tweaked(tmp_path, quick)):
+        held = {}
+        for route in ROUTES:
+            held[route] = socket.create_connection(("127.0.0.1", place.port), 20)
+            head = f"{route} HTTP/1.1\r\nHost: localhost:{place.port}\r\nContent-Length: 1000000\r\n\r\n"
+            held[route].sendall(head.encode())
+        until = time.monotonic() + 20
+        while held and time.monotonic() < until:
+            time.sleep(0.1)
+            held = {route: connection for route, connection in held.items() if _takes_a_byte(connection)}
+        assert not held
+
+
+def _takes_a_byte(connection: socket.socket) -> bool:
+    try:
+        connection.sendall(b"a")
+    except OSError:
+        connection.close()
+        return False
+    return True
+
+
+def test_whoever_does_not_read_the_answer_is_sent_away(tmp_path: Path) -> None:
+    """Questions without end, one behind the other, and not one answer taken."""
+    quick = "import gate.bot.promptness as p\np.READ_SECONDS = 1\n"
+    place = Place(tmp_path)
+    with running_bot(place, environ=tweaked(tmp_path, quick)):
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(20)
+            connection.connect(("127.0.0.1", place.port))
+            question = f"GET /static/app.css HTTP/1.1\r\nHost: localhost:{place.port}\r\n\r\n".encode()
+            with pytest.raises(ConnectionError):
+                while True:
+                    connection.sendall(question * 100)
+        assert Visitor(place.url, place.port).get("/healthz").status == 200
+
+
 def test_a_bug_is_a_page_that_tells_nothing(tmp_path: Path) -> None:
     place = Place(tmp_path)
     broken = """from gate.bot.jobs import Doorkeeper
