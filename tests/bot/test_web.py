@@ -1,15 +1,18 @@
 """The bot's HTTP against whoever means it no good: a real process, and a client that sends what it likes."""
 
+import ast
 import json
 import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+import gate.bot
 from tests.bot.provider import SHA, Provider, Reply, serving
 from tests.bot.running import API_TOKEN, Place, Running, running_bot
 from tests.bot.visitor import Visitor, come_back
@@ -531,6 +534,23 @@ def test_a_cookie_of_another_name_is_not_the_session(site: Site, lead: str) -> N
     assert "alice@example.com" in answer.text
     twice = f"gate={alice.cookies['gate']}; gate={mallory.cookies['gate']}"
     assert site.visitor().send("GET", "/", Cookie=twice).status == 401
+
+
+@pytest.mark.parametrize("lead", ["\xa0", "\x85", "\x1c"])
+def test_nobody_is_signed_in_by_a_cookie_of_another_name(site: Site, lead: str) -> None:
+    """Otherwise a neighbouring host could sign its visitors in as itself."""
+    mallory, victim = site.visitor(), site.visitor()
+    back = come_back(mallory.get("/sign-in/0"))
+    flow = mallory.cookies["gate-sign-in"]
+    answer = victim.send("GET", back, Cookie=f"{lead}gate-sign-in={flow}")
+    assert (answer.status, answer.cookies) == (401, [])
+    assert mallory.get(back).status == 303
+
+
+def test_no_cookie_is_read_by_another_reader() -> None:
+    for path in Path(gate.bot.__file__).parent.rglob("*.py"):
+        attributes = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+        assert "cookies" not in attributes, path
 
 
 def test_a_form_is_about_what_its_page_showed(site: Site) -> None:
