@@ -28,11 +28,10 @@ class JobsApi:
             BotError: the question can't be read, proves nothing, may not be asked, or comes too often.
         """
         site = self._site
-        site.limits.hit("ask", call.address)
         with site.limits.of_failures("ask refused", call.address):
             who = site.doorkeeper.identify(call.request.headers.get("authorization", ""))
             asked = resolve(who, call.json())
-            site.limits.hit("ask of one repository", f"{asked.job.issuer} {asked.deployment.repository}")
+            site.limits.hit("ask", asked.asker)
             standing = site.desk.ask(asked)
         ASKED.inc()
         return JSONResponse(self._told(standing) | {"secret": site.desk.secret(standing.request)})

@@ -29,6 +29,12 @@ class Asked(NamedTuple):
     said: frozenset[str]
     rerun: bool
 
+    @property
+    def asker(self) -> str:
+        """Who counts as one where it is counted how often somebody asks: a repository, as far as its CI vouches for it,
+        or an API token."""
+        return self.job.issuer if "repository" in self.said else f"{self.job.issuer} {self.deployment.repository}"
+
 
 class _Body(NamedTuple):
     repository: str

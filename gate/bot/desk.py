@@ -17,6 +17,7 @@ from gate.bot.facts import Lookup
 from gate.bot.generations import begun, is_over, joined
 from gate.bot.herald import Herald
 from gate.bot.keyring import Keyring
+from gate.bot.limits import Limits
 from gate.bot.notary import Notary
 from gate.bot.policysource import PolicySource
 from gate.bot.register import Register, Standing, busy
@@ -50,6 +51,7 @@ class Desk:
         lookup: Lookup,
         herald: Herald,
         logbook: "Logbook",
+        limits: Limits,
         life: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -61,6 +63,7 @@ class Desk:
         self._lookup = lookup
         self._herald = herald
         self._logbook = logbook
+        self._limits = limits
         self._life = life
 
     # --- jobs -------------------------------------------------------------------------------------------------------
@@ -71,6 +74,7 @@ class Desk:
 
         Raises:
             NotAllowed: the policy would never let this be approved.
+            TooMany: whoever asks has begun too many requests.
             Unavailable: the policy or the state can't be had.
         """
         policy = self._policy.current().policy
@@ -96,6 +100,7 @@ class Desk:
             if before is not None and not new:
                 more = joined(before, asked.job, asked, held)
                 return before if more == before else more
+            self._limits.hit("begin", asked.asker)
             request = begun(key, asked, before, held=held, now=now, life=self._life)
             self._herald.announce(request, "expired", due_at=request.expires_at)
             self._herald.announce(request, "asked", due_at=now + _UNTOLD)
@@ -148,9 +153,9 @@ class Desk:
         """See `Register.find`."""
         return self._register.find(key)
 
-    def everything(self) -> list[Standing]:
-        """See `Register.everything`."""
-        return self._register.everything()
+    def newest(self, most: int) -> tuple[list[Standing], int]:
+        """See `Register.newest`."""
+        return self._register.newest(most)
 
     def verdict(self, standing: Standing, person: str) -> Verdict:
         """See `Notary.verdict`."""
@@ -160,20 +165,23 @@ class Desk:
         """See `Notary.check_signer`."""
         self._notary.check_signer(self._policy.current().policy)
 
-    def draft(self, key: str, person: str, session: str, reason: str) -> tuple[dict[str, Any], bytes]:
+    def draft(self, key: str, question: str, person: str, session: str, reason: str) -> tuple[dict[str, Any], bytes]:
         """The claims that the person is about to agree to, kept for a few minutes, and the challenge for their passkey.
+        `question` is the one that the page showed.
 
         Raises:
             NotAllowed: they may not approve it.
+            Conflict: something else is asked now.
         """
         standing = self.find(key)
         claims = self._notary.claims(standing, person, reason, passkey=True)
+        _check_question(standing, question)
         slot, now = self._keyring.derive("draft", session, key), self._now
         document = self._state.get("draft", slot, now)
         written = self._state.put(
             "draft",
             slot,
-            {"claims": claims, "generation": standing.request.generation},
+            {"claims": claims, "question": question},
             expires_at=now + DRAFT_LIFE,
             expected=document.version if document else 0,
             now=now,
@@ -183,13 +191,14 @@ class Desk:
         return claims, challenge(claims)
 
     def approve(
-        self, key: str, person: str, session: str, assertion: Mapping[str, str] | None, reason: str
+        self, key: str, question: str, person: str, session: str, assertion: Mapping[str, str] | None, reason: str
     ) -> ApprovalRequest:
-        """Take the person's yes: check it as the gate will, sign, record, and keep the token for the job.
+        """Take the person's yes to the question that the page showed: check it as the gate will, sign, record, and keep
+        the token for the job.
 
         Raises:
             NotAllowed: they may not approve it, or the passkey did not vouch for these claims.
-            Conflict: the draft is used up or another was begun since.
+            Conflict: something else is asked now, or the draft is used up or another was begun since.
             Unavailable: it can't be signed or recorded now; nothing was approved.
         """
         standing = self.find(key)
@@ -198,6 +207,7 @@ class Desk:
         else:
             claims = self._drafted(standing, session) | {"passkey": dict(assertion)}
             self._notary.check_unchanged(standing, person, claims)
+        _check_question(standing, question)
         token = self._notary.seal(standing, claims)
         given = Given(
             approver=claims["sub"],
@@ -211,19 +221,20 @@ class Desk:
         self._logbook.approved(standing.request.deployment, given)
         return self._closed(standing, "approved", lambda newest: self._approved(newest, given))
 
-    def decline(self, key: str, person: str, reason: str) -> ApprovalRequest:
-        """Take the person's no, which is final.
+    def decline(self, key: str, question: str, person: str, reason: str) -> ApprovalRequest:
+        """Take the person's no to the question that the page showed, which is final.
 
         Raises:
             NotAllowed: they may not decide on it.
-            Conflict: it is no longer open.
+            Conflict: it is no longer open, or something else is asked now.
         """
         standing = self.find(key)
         try:
             approver = check_may(standing.request, person, standing.environment, standing.policy)
         except Denied as denial:
             raise NotAllowed.by(denial) from None
-        _check_open(standing, standing)
+        _check_open(standing)
+        _check_question(standing, question)
         declined = Declined(approver, reason, self._now)
         self._logbook.declined(standing.request.deployment, declined)
         return self._closed(standing, "declined", lambda newest: replace(newest.request, declined=declined))
@@ -246,10 +257,10 @@ class Desk:
         return self._register.now
 
     def _drafted(self, standing: Standing, session: str) -> dict[str, Any]:
-        key, request = standing.request.id, standing.request
-        document = self._state.take("draft", self._keyring.derive("draft", session, key), self._now)
+        slot = self._keyring.derive("draft", session, standing.request.id)
+        document = self._state.take("draft", slot, self._now)
         value: Mapping[str, Any] = document.value if document else {}
-        if value.get("generation") != request.generation or not isinstance(value.get("claims"), dict):
+        if value.get("question") != standing.question or not isinstance(value.get("claims"), dict):
             raise Conflict(
                 "This approval was begun too long ago, or in another tab, or was sent already.",
                 hint="Look at the request again, and approve it from there.",
@@ -269,7 +280,8 @@ class Desk:
         written first: whoever dies now leaves it to another bot."""
 
         def checked(newest: Standing) -> ApprovalRequest:
-            _check_open(newest, seen)
+            _check_open(newest)
+            _check_question(newest, seen.question)
             return change(newest)
 
         self._herald.announce(seen.request, news, due_at=self._now + _UNTOLD)
@@ -289,8 +301,14 @@ def _handed_over(newest: Standing, generation: int) -> ApprovalRequest:
     return replace(request, approvals=request.live(newest.now) or request.approvals, handed_to=request.attempt)
 
 
-def _check_open(newest: Standing, seen: Standing) -> None:
-    if newest.status != "open":
-        raise Conflict(f"It is too late: this request is {newest.status}.", hint="Look at it again.")
-    if newest.request.generation != seen.request.generation:
-        raise Conflict("The run has asked anew meanwhile.", hint="Look at the request again.")
+def _check_open(standing: Standing) -> None:
+    if standing.status != "open":
+        raise Conflict(f"It is too late: this request is {standing.status}.", hint="Look at it again.")
+
+
+def _check_question(standing: Standing, question: str) -> None:
+    """Check that a decision is about what its page showed."""
+    if standing.question != question:
+        raise Conflict(
+            "The request has changed since you opened the page.", hint="Look at it again, and decide from there."
+        )

@@ -1,4 +1,4 @@
-"""How often anybody may try: bounds per bot and address, so that guessing and flooding end early."""
+"""How often anybody may try: bounds per bot and whoever tries, so that guessing and flooding end early."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +11,10 @@ from limits.strategies import MovingWindowRateLimiter
 from gate.bot.errors import BotError, TooMany
 
 _LIMITS = {
-    "ask": parse("600/minute"),  # jobs share the addresses of their runners
-    "ask of one repository": parse("120/minute"),  # so that no job floods the people who read what it asks
+    "ask": parse("120/minute"),
+    "begin": parse("200/hour"),  # requests: so that nobody floods the people who read them
     "ask refused": parse("60/minute"),
     "poll refused": parse("60/minute"),
-    "sign in": parse("60/minute"),
     "sign in failed": parse("20/minute"),
     "decide": parse("60/minute"),
     "recorded failure": parse("30/minute"),  # per bot: a flood of failures must not become a flood of records

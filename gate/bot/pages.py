@@ -6,9 +6,8 @@ from collections.abc import Callable
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from gate.bot.eligibility import spelled
-from gate.bot.errors import BotError, Conflict, NotAllowed
+from gate.bot.errors import BotError, NotAllowed
 from gate.bot.metrics import DECISIONS
-from gate.bot.register import Standing
 from gate.bot.site import Site
 from gate.bot.web import Call
 from gate.errors import GateError
@@ -16,6 +15,7 @@ from gate.keys import base64url
 from gate.passkey import RelyingParty
 
 _WORDS = {"open": "Waiting", "approved": "Approved", "declined": "Declined", "expired": "Ran out"}
+_MOST_LISTED = 100
 _MOST_REASON = 300  # characters: with a passkey's assertion they still fit into a token
 
 
@@ -30,10 +30,10 @@ class Pages:
         visitor = self._site.visitor_or_none(call)
         if visitor is None:
             return self._site.sign_in_page(call)
-        everything = self._site.desk.everything()
-        waiting = [standing for standing in everything if standing.status == "open"]
-        over = [standing for standing in everything if standing.status != "open"]
-        return self._site.page("home.html", call, waiting=waiting, over=over, words=_WORDS)
+        newest, others = self._site.desk.newest(_MOST_LISTED)
+        waiting = [standing for standing in newest if standing.status == "open"]
+        over = [standing for standing in newest if standing.status != "open"]
+        return self._site.page("home.html", call, waiting=waiting, over=over, others=others, words=_WORDS)
 
     def request(self, call: Call) -> Response:
         """`GET /requests/{id}`: changes nothing, whoever follows the link."""
@@ -48,7 +48,6 @@ class Pages:
             call,
             request=standing.request,
             standing=standing,
-            seen=seen(standing),
             environment=standing.environment,
             now=standing.now,
             verdict=verdict,
@@ -60,13 +59,11 @@ class Pages:
     def challenge(self, call: Call) -> Response:
         """`POST /requests/{id}/challenge`: what the passkey is to sign."""
         visitor = self._site.vouched(call)
-        standing = self._site.desk.find(call.path["id"])
-        _check_seen(call, standing)
         party = self._party()
         claims, challenge = self._site.desk.draft(
-            call.path["id"], visitor.person, visitor.session, _reason(call, required=False)
+            call.path["id"], _question(call), visitor.person, visitor.session, _reason(call, required=False)
         )
-        credentials = standing.policy.passkeys(claims["sub"])
+        credentials = self._site.policy.current().policy.passkeys(claims["sub"])
         return JSONResponse(
             {
                 "challenge": base64url(challenge),
@@ -82,14 +79,13 @@ class Pages:
         visitor = self._site.vouched(call)
         key = call.path["id"]
         standing = self._site.desk.find(key)
-        _check_seen(call, standing)
         has_passkey = bool(standing.policy.passkeys(spelled(visitor.person, standing.environment, standing.policy)))
         assertion = _assertion(call) if has_passkey or standing.environment.passkey_required else None
         return self._decided(
             key,
             "approved",
             lambda: self._site.desk.approve(
-                key, visitor.person, visitor.session, assertion, _reason(call, required=False)
+                key, _question(call), visitor.person, visitor.session, assertion, _reason(call, required=False)
             ),
         )
 
@@ -97,8 +93,9 @@ class Pages:
         """`POST /requests/{id}/decline`."""
         visitor = self._site.vouched(call)
         key, reason = call.path["id"], _reason(call, required=True)
-        _check_seen(call, self._site.desk.find(key))
-        return self._decided(key, "declined", lambda: self._site.desk.decline(key, visitor.person, reason))
+        return self._decided(
+            key, "declined", lambda: self._site.desk.decline(key, _question(call), visitor.person, reason)
+        )
 
     def look_up(self, call: Call) -> Response:
         """`POST /requests/{id}/look-up`: ask the forge again."""
@@ -155,21 +152,9 @@ class Pages:
         return _see(f"/requests/{key}")
 
 
-def _check_seen(call: Call, standing: Standing) -> None:
-    """Check that a page's form is about what that page showed.
-
-    Raises:
-        Conflict: the run asked anew, or the policy changed for how long an approval lives, since the page was opened.
-    """
-    if call.form.get("seen", seen(standing)) != seen(standing):
-        raise Conflict(
-            "The request has changed since you opened the page.", hint="Look at it again, and decide from there."
-        )
-
-
-def seen(standing: Standing) -> str:
-    """What a form says of the page that it stands on."""
-    return f"{standing.request.generation}.{standing.environment.max_age}"
+def _question(call: Call) -> str:
+    """The one that was on the form's page."""
+    return call.form.get("question", "")
 
 
 def _see(path: str) -> Response:

@@ -1,5 +1,6 @@
 """The register: every request as it stands under the policy of now, each change of one a compare-and-set."""
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from gate.bot.keyring import Keyring
 from gate.bot.policysource import PolicySource
 from gate.bot.request import ApprovalRequest, Status
 from gate.bot.state import Document, State
+from gate.canonical import canonical
 from gate.errors import Denied
+from gate.keys import base64url
 from gate.policy import Environment, Policy
 
 KEPT = 24 * 3600  # seconds that a request can still be looked at after it ran out
@@ -31,6 +34,20 @@ class Standing(NamedTuple):
     def status(self) -> Status:
         """`open`, `approved`, `declined` or `expired`."""
         return self.request.status(self.environment.approvals, self.now)
+
+    @property
+    def question(self) -> str:
+        """What is asked of people, as a text that changes when it does. Approvals and facts that come in meanwhile do
+        not change it."""
+        request = self.request
+        asked = {
+            "deployment": request.deployment.as_json(),
+            "generation": request.generation,
+            "attempt": request.attempt,
+            "said": list(request.said),
+            "life": self.environment.max_age,
+        }
+        return base64url(hashlib.sha256(canonical(asked)).digest())
 
 
 class Register:
@@ -58,12 +75,13 @@ class Register:
         """
         return self._read(key)[0]
 
-    def everything(self) -> list[Standing]:
-        """All requests of the last day, newest first, without those that `find` would not give: one that can't be
-        shown must not keep people from the others."""
+    def newest(self, most: int) -> tuple[list[Standing], int]:
+        """The `most` newest requests of the last day, newest first, and how many others there are. Those that `find`
+        would not give are left out: one that can't be shown must not keep people from the others."""
         self._policy.current()
-        found = [self._shown(document) for document in self._state.list("request", self.now)]
-        return sorted(filter(None, found), key=lambda standing: -standing.request.asked_at)
+        documents = sorted(self._state.list("request", self.now), key=lambda document: -document.expires_at)
+        found = filter(None, map(self._shown, documents[:most]))
+        return sorted(found, key=lambda standing: -standing.request.asked_at), len(documents[most:])
 
     def standing(self, request: ApprovalRequest) -> Standing:
         """That request as it stands now.

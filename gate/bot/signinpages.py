@@ -33,7 +33,6 @@ class SignInPages:
 
     def start(self, call: Call) -> Response:
         """`GET /sign-in/{number}`: off to the provider. Nothing is kept here: a scanner that comes by does nothing."""
-        self._site.limits.hit("sign in", call.address)
         provider = self._provider(call)
         started = provider.start(self._redirect_uri(call))
         flow = {"flow": started.flow, "next": local_path(call.query.get("next", "/")), "number": call.path["number"]}

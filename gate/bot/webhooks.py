@@ -28,7 +28,7 @@ class Webhooks:
         """
         if self._secret is None:
             raise NotFound("This bot takes no webhooks.", hint="Set github: webhook_secret in bot.yaml.")
-        # No limit: all of GitHub's come from the same few addresses, and anybody can have GitHub send some.
+        # No limit by address: all of GitHub's come from the same few, and anybody can have GitHub send some.
         held = receive(call.body, call.request.headers, self._secret.read())
         if held is not None:
             self._site.desk.ask(_asked(held, self._issuer), held=held.delivery)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gate.bot.views import asset_url
-from scripts.benchmarks.botplace import Bot, expect, running
+from scripts.benchmarks.botplace import Bot, Engineer, expect, running
 from scripts.benchmarks.measure import Row, Sizes, interleaved
 from scripts.benchmarks.wire import Wire
 
@@ -83,9 +83,14 @@ def _pages(bot: Bot, count: int) -> list[_Worker]:
 def _approvals(bot: Bot, count: int) -> list[_Worker]:
     """Each of a request of its own, which waits for this one."""
     return [
-        _Worker(one.wire, [partial(one.approve, bot.ask("staging").id) for _ in range(count)])
+        _Worker(one.wire, [_approving(one, bot.ask("staging").id) for _ in range(count)])
         for one in bot.next_engineers(_CONNECTIONS)
     ]
+
+
+def _approving(engineer: Engineer, key: str) -> Callable[[], object]:
+    """To look at the page first is not measured here."""
+    return partial(engineer.approve, key, engineer.look(key))
 
 
 def _getting(wire: Wire, path: str, count: int, **headers: str) -> _Worker:

@@ -61,9 +61,9 @@ def _times(what: str, seconds: Sequence[float]) -> Iterator[Row]:
 def _visited(engineer: Engineer, request_id: str) -> _Visit:
     start = time.monotonic()
     try:
-        engineer.look(request_id)
+        form = engineer.look(request_id)
         seen = time.monotonic()
-        engineer.approve(request_id)
+        engineer.approve(request_id, form)
     except (Refused, OSError, EOFError) as error:
         print(f"  {type(error).__name__}: {error}", flush=True)
         return _Visit(0.0, 0.0, failed=True)

@@ -7,7 +7,7 @@ import os
 import re
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +22,12 @@ from gate.deployment import Deployment
 from gate.people import identity
 from gate.requester import Asked, Requester
 from scripts.benchmarks.wire import Answer, Wire
-from tests.bot.running import API_TOKEN, SECRETS, Place, running_bot
+from tests.bot.running import SECRETS, Place, running_bot
+from tests.bot.visitor import hidden
 from tests.core.authenticator import Authenticator
 
 APPROVALS = {"staging": 1, "production": 4}  # that an environment wants
+_TOKENS = 50  # each for as many jobs as one may ask for
 _COUNTED = re.compile(r'gate_bot_request_seconds_count\{method="\w+",route="([^"]+)",status="(\d+)"\} (\d+)')
 
 
@@ -41,21 +43,20 @@ class Engineer:
     passkey: Authenticator
     wire: Wire
     cookie: str = ""
-    csrf: str = ""
 
-    def look(self, request_id: str) -> None:
-        """Open a request's page."""
+    def look(self, request_id: str) -> Mapping[str, str]:
+        """Open a request's page; what its form sends."""
         answer = self.wire.get(f"/requests/{request_id}", Cookie=f"gate={self.cookie}")
         expect(200, answer)
+        return hidden(answer.body.decode())
 
-    def approve(self, request_id: str) -> None:
+    def approve(self, request_id: str, form: Mapping[str, str]) -> None:
         """Ask for the challenge, let the passkey sign it, and send the form."""
         path, cookie = f"/requests/{request_id}", {"Cookie": f"gate={self.cookie}"}
-        form = {"csrf": self.csrf, "reason": "as discussed"}
         challenge = self.wire.post(f"{path}/challenge", form, Accept="application/json", **cookie)
         expect(200, challenge)
         assertion = self.passkey.assert_(_decoded(json.loads(challenge.body)["challenge"]))
-        approved = self.wire.post(f"{path}/approve", form | {"credential": json.dumps(assertion)}, **cookie)
+        approved = self.wire.post(f"{path}/approve", {**form, "credential": json.dumps(assertion)}, **cookie)
         expect(303, approved)
 
 
@@ -68,6 +69,7 @@ class Bot:
     state: State = field(init=False)
     keyring: Keyring = field(init=False)
     _asked: int = 0
+    _requesters: int = 0
     _called: int = 0
 
     def __post_init__(self) -> None:
@@ -84,8 +86,9 @@ class Bot:
         return [self.engineers[number % len(self.engineers)] for number in range(first, first + count)]
 
     def requester(self, **parts: Any) -> Requester:
-        """What a job asks with: the gate's own client."""
-        return Requester(self.place.url, API_TOKEN, **parts)
+        """What a job asks with: the gate's own client, and one of the tokens. How often each may ask is bounded."""
+        self._requesters += 1
+        return Requester(self.place.url, _token(self._requesters % _TOKENS), **parts)
 
     def ask(self, environment: str, requester: Requester | None = None) -> Asked:
         """A new request: another run of another commit, in one of fifty repositories."""
@@ -141,11 +144,23 @@ def _engineer(place: Place, number: int) -> Engineer:
     return Engineer(name, Authenticator(place.url, "localhost", name=name), Wire(place.port, _address(2, number)))
 
 
+def _token(number: int) -> str:
+    return f"an-API-token-of-the-bench-{number}"
+
+
 def _address(group: int, number: int) -> str:
     return f"127.0.{group}.{number % 250 + 1}"
 
 
 def _write(place: Place, people: list[Engineer]) -> None:
+    place.settings["jobs"]["tokens"] = [
+        {
+            "name": f"bench-{number}",
+            "sha256": hashlib.sha256(_token(number).encode()).hexdigest(),
+            "repositories": ["acme/*"],
+        }
+        for number in range(_TOKENS)
+    ]
     names = [person.name for person in people]
     place.policy["people"] = {
         person.name: {"passkeys": [yaml.safe_load(person.passkey.credential_yaml)]} for person in people
@@ -159,12 +174,10 @@ def _write(place: Place, people: list[Engineer]) -> None:
 
 
 def _sign_in(state: State, people: list[Engineer]) -> None:
-    """Sessions as the bot makes them. To sign in is bounded by address, and not what is measured."""
+    """Sessions as the bot makes them: to sign in is not what is measured."""
     sessions = Sessions(state, Keyring(SECRETS["GATE_BOT_SESSION_KEY"].encode()), time.time)
     for person in people:
         person.cookie = sessions.begin(person.name, person.name, "bench", [identity(person.name)])
-        visitor = sessions.of(person.cookie)
-        person.csrf = sessions.csrf(visitor) if visitor else ""
 
 
 def expect(status: int, answer: Answer) -> None:

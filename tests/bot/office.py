@@ -1,6 +1,7 @@
 """A desk in a small world, with everything around it that a bot has, but for HTTP."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from gate.bot.facts import Lookup
 from gate.bot.herald import Herald
 from gate.bot.jobsettings import ApiToken
 from gate.bot.keyring import Keyring
+from gate.bot.limits import Limits
 from gate.bot.logbook import Logbook
 from gate.bot.notices import Channel, Notice
 from gate.bot.policysource import PolicySource
@@ -90,6 +92,17 @@ class Wrapped:
         return self.state.diagnose()
 
 
+@contextmanager
+def suspended(before: dict[str, Any]) -> Iterator[None]:
+    """Nothing is done before any method meanwhile."""
+    kept = dict(before)
+    before.clear()
+    try:
+        yield
+    finally:
+        before.update(kept)
+
+
 def down(*_: object) -> None:
     """What a store does that is down."""
     raise Unavailable("The store is down.")
@@ -124,6 +137,7 @@ class Office:
             lookup=Lookup(None),
             herald=self.herald,
             logbook=Logbook(lambda: self.stores(), self.clock),  # noqa: PLW0108 (tests exchange it)
+            limits=Limits(),
             life=self.life,
             clock=self.clock,
         )
@@ -153,16 +167,33 @@ class Office:
         """What a job gets that asks."""
         return self.desk.ask(asked(**members), held=held)
 
+    def question(self, key: str) -> str:
+        """What a page says now that it asks."""
+        with suspended(self.state.before):
+            return self.desk.find(key).question
+
     def approve(self, key: str, person: str = "alice@example.com", reason: str = "") -> Any:
         """Let somebody approve without a passkey."""
-        return self.desk.approve(key, person, SESSION, None, reason)
+        return self.submit(key, person, SESSION, None, reason)
+
+    def submit(self, key: str, *form: Any) -> Any:
+        """Let somebody approve from a page that they have just opened."""
+        return self.desk.approve(key, self.question(key), *form)
+
+    def draft(self, key: str, *form: Any) -> Any:
+        """Let somebody begin to approve with their passkey, from such a page."""
+        return self.desk.draft(key, self.question(key), *form)
+
+    def decline(self, key: str, *form: Any) -> Any:
+        """Let somebody decline from such a page."""
+        return self.desk.decline(key, self.question(key), *form)
 
     def prove(self, key: str, name: str = "alice", reason: str = "", session: str = SESSION) -> Any:
         """Let somebody approve with their passkey."""
         person = f"{name}@example.com"
-        claims, _ = self.desk.draft(key, person, session, reason)
+        claims, _ = self.draft(key, person, session, reason)
         assertion = Authenticator(name=name).approve(claims)["passkey"]
-        return self.desk.approve(key, person, session, assertion, reason)
+        return self.submit(key, person, session, assertion, reason)
 
     def tokens(self, standing: Standing, secret: str = "") -> list[str]:
         """What the job gets that comes back with that secret, or its own."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gate.bot.errors import Conflict, NotAllowed, NotFound, NotProved, Unavailable
+from gate.bot.errors import Conflict, NotAllowed, NotFound, NotProved, TooMany, Unavailable
 from gate.bot.request import CommitLine, Facts
 from gate.errors import UsageError
 from tests.bot.office import NOW, Office, asked, down, office
@@ -83,7 +83,7 @@ def test_an_unknown_environment_and_repository_are_refused_at_once(desk: Office)
     assert caught.value.actual == "staging"
     with pytest.raises(NotAllowed, match="repository"):
         desk.ask(repository="evil/shop")
-    assert desk.desk.everything() == []
+    assert desk.desk.newest(10)[0] == []
 
 
 def test_a_run_that_will_not_wait_says_so_once_and_for_all(desk: Office) -> None:
@@ -127,7 +127,7 @@ def test_a_new_attempt_needs_a_new_request_once_the_tokens_were_handed_over(desk
 
 def test_an_attempt_that_is_declined_stays_so_and_the_next_asks_anew(desk: Office) -> None:
     first = desk.ask()
-    desk.desk.decline(first.request.id, ALICE, "no")
+    desk.decline(first.request.id, ALICE, "no")
     assert desk.ask().status == "declined"
     desk.later(3600)
     assert desk.ask().status == "declined"
@@ -144,7 +144,7 @@ def test_an_attempt_that_ran_out_stays_so_and_the_next_asks_anew(desk: Office) -
 
 def test_an_old_attempt_does_not_take_the_place_of_a_new_one(desk: Office) -> None:
     first = desk.ask(attempt=2)
-    desk.desk.decline(first.request.id, ALICE, "no")
+    desk.decline(first.request.id, ALICE, "no")
     assert desk.ask(attempt=1).status == "declined"
 
 
@@ -152,7 +152,7 @@ def test_an_old_attempt_does_not_take_the_place_of_a_new_one(desk: Office) -> No
 def test_where_no_attempt_is_proved_the_same_answer_is_given_for_a_minute(desk: Office, end: str) -> None:
     first = desk.ask(who="jenkins", run_id="7")
     if end == "declined":
-        desk.desk.decline(first.request.id, ALICE, "no")
+        desk.decline(first.request.id, ALICE, "no")
     if end == "approved":
         desk.approve(first.request.id)
         desk.tokens(first)
@@ -236,9 +236,9 @@ def test_a_request_of_a_place_that_the_policy_no_longer_has_is_not_found_and_in_
     desk.change('["acme/*"]', "[acme/other]")
     with pytest.raises(NotFound, match="repository"):
         desk.desk.find(gone.id)
-    assert [standing.request.id for standing in desk.desk.everything()] == [stays.id]
+    assert [standing.request.id for standing in desk.desk.newest(10)[0]] == [stays.id]
     desk.change("  production:", "  staging:")
-    assert desk.desk.everything() == []
+    assert desk.desk.newest(10)[0] == []
 
 
 def test_a_document_that_no_bot_wrote_is_unavailable_and_in_nobodys_way(desk: Office) -> None:
@@ -266,7 +266,7 @@ def test_a_document_that_no_bot_wrote_is_unavailable_and_in_nobodys_way(desk: Of
         _replace(desk, bad.id, value)
         with pytest.raises(Unavailable, match="did not write"):
             desk.desk.find(bad.id)
-        assert [standing.request.id for standing in desk.desk.everything()] == [good.id]
+        assert [standing.request.id for standing in desk.desk.newest(10)[0]] == [good.id]
     for members in ({}, {"unknown": 1}):
         _replace(desk, bad.id, members)
         with pytest.raises(Unavailable):
@@ -304,7 +304,7 @@ def test_where_the_state_is_down_nothing_is_asked(desk: Office) -> None:
     with pytest.raises(Unavailable):
         desk.ask()
     desk.state.before.clear()
-    assert desk.desk.everything() == []
+    assert desk.desk.newest(10)[0] == []
     assert desk.ask().status == "open"
 
 
@@ -312,7 +312,7 @@ def test_where_the_policy_is_broken_nothing_is_asked_and_nothing_shown(desk: Off
     first = desk.ask()
     desk.world.path.write_text("version: 2\n")
     desk.later(3)
-    for call in (desk.ask, desk.desk.everything, lambda: desk.tokens(first)):
+    for call in (desk.ask, lambda: desk.desk.newest(10), lambda: desk.tokens(first)):
         with pytest.raises(Unavailable, match="policy"):
             call()
 
@@ -338,6 +338,28 @@ def test_known_facts_are_not_asked_for_again(desk: Office) -> None:
     assert desk.desk.look_up(request.id) == known.request
 
 
+def test_whoever_begins_too_many_requests_is_stopped_and_nobody_else(desk: Office) -> None:
+    for number in range(200):
+        desk.ask(run_id=str(number + 1))
+    with pytest.raises(TooMany):
+        desk.ask(run_id="1000")
+    assert desk.ask(run_id="7").status == "open", "what is there is there"
+    assert desk.ask(repository="acme/till", run_id="1000").status == "open"
+    for number in range(200):  # a token is one, whatever it says of itself
+        desk.ask(who="jenkins", run_id=str(number), repository=("acme/shop", "acme/till")[number % 2])
+    with pytest.raises(TooMany):
+        desk.ask(who="jenkins", run_id="1000")
+    assert desk.ask(who="other", run_id="1000").status == "open"
+
+
+def test_the_newest_requests_are_listed_and_the_others_counted(desk: Office) -> None:
+    for number in range(5):
+        desk.ask(run_id=str(number + 1))
+        desk.later(1)
+    listed, others = desk.desk.newest(2)
+    assert ([standing.request.deployment.run_id for standing in listed], others) == (["5", "4"], 3)
+
+
 def test_many_at_one_request_end_in_a_plain_answer(desk: Office) -> None:
     standing = desk.ask()
     desk.approve(standing.request.id)
@@ -359,7 +381,7 @@ def test_what_github_holds_is_answered_whoever_asked_first(desk: Office) -> None
     held = desk.ask(held="delivery-1", proved=frozenset())
     assert (held.request.id, held.request.held) == (first.request.id, "delivery-1")
     assert desk.ask(held="delivery-1", proved=frozenset()).request == held.request
-    desk.desk.decline(first.request.id, ALICE, "no")
+    desk.decline(first.request.id, ALICE, "no")
     assert desk.ask(held="delivery-1", proved=frozenset()).status == "declined"  # delivered again
     again = desk.ask(held="delivery-2", proved=frozenset())  # the job was re-run: GitHub holds another
     assert (again.status, again.request.generation, again.request.held) == ("open", 2, "delivery-2")

@@ -99,7 +99,7 @@ def _decide(desk: Office, how: str, key: str) -> None:
     if how == "approve":
         desk.approve(key)
     else:
-        desk.desk.decline(key, ALICE, "no")
+        desk.decline(key, ALICE, "no")
 
 
 class _Mute:
@@ -186,9 +186,9 @@ def test_who_may_not_approve_may_neither_approve_nor_decline(desk: Office, perso
     with pytest.raises(NotAllowed):
         desk.approve(key, person)
     with pytest.raises(NotAllowed):
-        desk.desk.draft(key, person, SESSION, "")
+        desk.draft(key, person, SESSION, "")
     with pytest.raises(NotAllowed):
-        desk.desk.decline(key, person, "no")
+        desk.decline(key, person, "no")
     assert desk.records() == []
 
 
@@ -198,15 +198,15 @@ def test_a_reason_that_no_token_can_carry_is_refused_before_anybody_looks_for_a_
 ) -> None:
     key = keyed.ask().request.id
     with pytest.raises(BotError) as caught:
-        keyed.desk.draft(key, ALICE, SESSION, reason)
+        keyed.draft(key, ALICE, SESSION, reason)
     assert caught.value.status == 400
     assert keyed.records() == []
 
 
 def test_a_decision_is_final(desk: Office) -> None:
     standing = desk.ask()
-    desk.desk.decline(standing.request.id, BOB, "Not on a Friday")
-    for again in (desk.approve, lambda key: desk.desk.decline(key, ALICE, "no")):
+    desk.decline(standing.request.id, BOB, "Not on a Friday")
+    for again in (desk.approve, lambda key: desk.decline(key, ALICE, "no")):
         with pytest.raises((NotAllowed, Conflict), match="declined"):
             again(standing.request.id)
     assert desk.tokens(standing) == []
@@ -222,7 +222,7 @@ def test_what_ran_out_can_t_be_decided(desk: Office) -> None:
     with pytest.raises(NotAllowed, match="run out"):
         desk.approve(key)
     with pytest.raises(Conflict, match="expired"):
-        desk.desk.decline(key, ALICE, "no")
+        desk.decline(key, ALICE, "no")
 
 
 # --- passkeys ---------------------------------------------------------------------------------------------------------
@@ -230,37 +230,37 @@ def test_what_ran_out_can_t_be_decided(desk: Office) -> None:
 
 def test_a_draft_is_for_one_session_one_request_and_one_use(keyed: Office) -> None:
     first, other = keyed.ask().request.id, keyed.ask(run_id="8").request.id
-    claims, _ = keyed.desk.draft(first, ALICE, SESSION, "")
+    claims, _ = keyed.draft(first, ALICE, SESSION, "")
     assertion = Authenticator(name="alice").approve(claims)["passkey"]
     for key, session in ((first, "another"), (other, SESSION)):
         with pytest.raises(Conflict, match="begun too long ago"):
-            keyed.desk.approve(key, ALICE, session, assertion, "")
+            keyed.submit(key, ALICE, session, assertion, "")
     with pytest.raises((NotAllowed, Conflict)):
-        keyed.desk.approve(first, BOB, SESSION, assertion, "")
+        keyed.submit(first, BOB, SESSION, assertion, "")
     with pytest.raises(Conflict):
-        keyed.desk.approve(first, ALICE, SESSION, assertion, "")  # bob has used it up
+        keyed.submit(first, ALICE, SESSION, assertion, "")  # bob has used it up
     keyed.prove(first)
 
 
 def test_a_draft_lives_five_minutes_and_a_second_one_takes_its_place(keyed: Office) -> None:
     key = keyed.ask().request.id
-    old, _ = keyed.desk.draft(key, ALICE, SESSION, "")
-    new, _ = keyed.desk.draft(key, ALICE, SESSION, "")
+    old, _ = keyed.draft(key, ALICE, SESSION, "")
+    new, _ = keyed.draft(key, ALICE, SESSION, "")
     assert old["jti"] != new["jti"]
     alice = Authenticator(name="alice")
     with pytest.raises(NotAllowed):
-        keyed.desk.approve(key, ALICE, SESSION, alice.approve(old)["passkey"], "")
-    late, _ = keyed.desk.draft(key, ALICE, SESSION, "")
+        keyed.submit(key, ALICE, SESSION, alice.approve(old)["passkey"], "")
+    late, _ = keyed.draft(key, ALICE, SESSION, "")
     keyed.later(300)
     with pytest.raises(Conflict):
-        keyed.desk.approve(key, ALICE, SESSION, alice.approve(late)["passkey"], "")
+        keyed.submit(key, ALICE, SESSION, alice.approve(late)["passkey"], "")
 
 
 def test_the_reason_is_the_one_that_was_signed(keyed: Office) -> None:
     standing = keyed.ask()
-    claims, _ = keyed.desk.draft(standing.request.id, ALICE, SESSION, "first")
+    claims, _ = keyed.draft(standing.request.id, ALICE, SESSION, "first")
     assertion = Authenticator(name="alice").approve(claims)["passkey"]
-    keyed.desk.approve(standing.request.id, ALICE, SESSION, assertion, "second")
+    keyed.submit(standing.request.id, ALICE, SESSION, assertion, "second")
     assert decode(keyed.tokens(standing)[0]).claims["reason"] == "first"
 
 
@@ -270,9 +270,9 @@ def test_the_reason_is_the_one_that_was_signed(keyed: Office) -> None:
 )
 def test_what_is_no_assertion_is_refused_and_recorded(keyed: Office, assertion: dict[str, str]) -> None:
     key = keyed.ask().request.id
-    keyed.desk.draft(key, ALICE, SESSION, "")
+    keyed.draft(key, ALICE, SESSION, "")
     with pytest.raises(NotAllowed):
-        keyed.desk.approve(key, ALICE, SESSION, assertion, "")
+        keyed.submit(key, ALICE, SESSION, assertion, "")
     assert keyed.records() == []  # not in the deployment's stream
     [path] = (keyed.world.folder / "audit" / "deploy-gate/bot/events").glob("*.json")
     assert json.loads(path.read_text())["event"] == "sign_in_failure"
@@ -280,23 +280,19 @@ def test_what_is_no_assertion_is_refused_and_recorded(keyed: Office, assertion: 
 
 def test_somebody_elses_passkey_is_refused(keyed: Office) -> None:
     standing = keyed.ask()
-    claims, _ = keyed.desk.draft(standing.request.id, ALICE, SESSION, "")
+    claims, _ = keyed.draft(standing.request.id, ALICE, SESSION, "")
     with pytest.raises(NotAllowed):
-        keyed.desk.approve(
-            standing.request.id, ALICE, SESSION, Authenticator(name="bob").approve(claims)["passkey"], ""
-        )
+        keyed.submit(standing.request.id, ALICE, SESSION, Authenticator(name="bob").approve(claims)["passkey"], "")
     assert keyed.tokens(standing) == []
 
 
 def test_a_draft_of_a_request_that_was_declined_and_asked_anew_is_worth_nothing(keyed: Office) -> None:
     standing = keyed.ask()
-    claims, _ = keyed.desk.draft(standing.request.id, ALICE, SESSION, "")
-    keyed.desk.decline(standing.request.id, BOB, "look at the logs first")
+    claims, _ = keyed.draft(standing.request.id, ALICE, SESSION, "")
+    keyed.decline(standing.request.id, BOB, "look at the logs first")
     keyed.ask(attempt=2)
     with pytest.raises(Conflict):
-        keyed.desk.approve(
-            standing.request.id, ALICE, SESSION, Authenticator(name="alice").approve(claims)["passkey"], ""
-        )
+        keyed.submit(standing.request.id, ALICE, SESSION, Authenticator(name="alice").approve(claims)["passkey"], "")
     assert keyed.desk.find(standing.request.id).request.approvals == ()
 
 
@@ -307,22 +303,59 @@ def test_a_request_that_is_asked_anew_in_the_last_moment_is_not_approved(desk: O
         if key.endswith(".approved"):
             desk.state.before.clear()
             other = Office(desk.world)
-            other.desk.decline(standing.request.id, BOB, "no")
+            other.decline(standing.request.id, BOB, "no")
             other.ask(attempt=2)
 
     desk.state.before["put"] = meanwhile
-    with pytest.raises(Conflict, match="asked anew"):
+    with pytest.raises(Conflict, match="has changed since you opened"):
         desk.approve(standing.request.id)
     assert desk.desk.find(standing.request.id).request.approvals == ()
 
 
+def test_a_job_that_somebody_else_runs_again_in_the_last_moment_is_not_approved(desk: Office) -> None:
+    standing = desk.ask()
+
+    def meanwhile(kind: str, key: str) -> None:
+        if key.endswith(".approved"):
+            desk.state.before.clear()
+            Office(desk.world).ask(attempt=2, actors=("erin",))
+
+    desk.state.before["put"] = meanwhile
+    with pytest.raises(Conflict, match="has changed since you opened"):
+        desk.approve(standing.request.id)
+    assert desk.desk.find(standing.request.id).request.approvals == ()
+    desk.approve(standing.request.id)
+
+
+def test_a_draft_of_a_job_that_somebody_else_ran_again_is_worth_nothing(keyed: Office) -> None:
+    key = keyed.ask().request.id
+    claims, _ = keyed.draft(key, ALICE, SESSION, "")
+    keyed.ask(attempt=2, actors=("erin",))
+    with pytest.raises(Conflict, match="begun too long ago"):
+        keyed.submit(key, ALICE, SESSION, Authenticator(name="alice").approve(claims)["passkey"], "")
+    assert keyed.desk.find(key).request.approvals == ()
+
+
+@pytest.mark.parametrize("question", ["", "x"])
+def test_a_decision_on_another_question_is_none(desk: Office, question: str) -> None:
+    key = desk.ask().request.id
+    for decide in (
+        lambda: desk.desk.approve(key, question, ALICE, SESSION, None, ""),
+        lambda: desk.desk.decline(key, question, ALICE, "no"),
+        lambda: desk.desk.draft(key, question, ALICE, SESSION, ""),
+    ):
+        with pytest.raises(Conflict, match="has changed since you opened"):
+            decide()
+    assert desk.desk.find(key).status == "open"
+
+
 def test_a_draft_that_no_bot_wrote_is_worth_nothing(keyed: Office) -> None:
     key = keyed.ask().request.id
-    keyed.desk.draft(key, ALICE, SESSION, "")
+    keyed.draft(key, ALICE, SESSION, "")
     slot = keyed.keyring.derive("draft", SESSION, key)
     keyed.state.put("draft", slot, {"generation": 1}, expires_at=2**40, expected=1, now=int(keyed.world.now))
     with pytest.raises(Conflict):
-        keyed.desk.approve(key, ALICE, SESSION, {}, "")
+        keyed.submit(key, ALICE, SESSION, {}, "")
 
 
 def test_two_drafts_in_one_moment_end_in_a_plain_answer(keyed: Office) -> None:
@@ -331,11 +364,11 @@ def test_two_drafts_in_one_moment_end_in_a_plain_answer(keyed: Office) -> None:
     def meanwhile(kind: str, _: str) -> None:
         if kind == "draft":
             keyed.state.before.clear()
-            keyed.desk.draft(key, ALICE, SESSION, "other")
+            keyed.draft(key, ALICE, SESSION, "other")
 
     keyed.state.before["put"] = meanwhile
     with pytest.raises(Unavailable, match="Too many"):
-        keyed.desk.draft(key, ALICE, SESSION, "")
+        keyed.draft(key, ALICE, SESSION, "")
 
 
 # --- the policy changes -----------------------------------------------------------------------------------------------
@@ -354,20 +387,20 @@ _CHANGES = {
 @pytest.mark.parametrize("what", _CHANGES)
 def test_a_change_of_the_policy_between_challenge_and_submit_is_respected(keyed: Office, what: str) -> None:
     key = keyed.ask().request.id
-    claims, _ = keyed.desk.draft(key, ALICE, SESSION, "")
+    claims, _ = keyed.draft(key, ALICE, SESSION, "")
     keyed.change(*_CHANGES[what])
     with pytest.raises(BotError) as caught:
-        keyed.desk.approve(key, ALICE, SESSION, Authenticator(name="alice").approve(claims)["passkey"], "")
+        keyed.submit(key, ALICE, SESSION, Authenticator(name="alice").approve(claims)["passkey"], "")
     assert caught.value.status in (403, 404, 409)
     assert keyed.records() == []
 
 
 def test_a_longer_life_is_not_taken_for_the_one_that_was_shown(keyed: Office) -> None:
     key = keyed.ask().request.id
-    claims, _ = keyed.desk.draft(key, ALICE, SESSION, "")
+    claims, _ = keyed.draft(key, ALICE, SESSION, "")
     keyed.change("max_age: 15m", "max_age: 20m")
     with pytest.raises(Conflict):
-        keyed.desk.approve(key, ALICE, SESSION, Authenticator(name="alice").approve(claims)["passkey"], "")
+        keyed.submit(key, ALICE, SESSION, Authenticator(name="alice").approve(claims)["passkey"], "")
 
 
 def test_a_passkey_that_is_asked_for_since_the_page_was_shown_is_asked_for(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def test_approvals_and_refusals_at_once_end_in_one_state(bots: list[Office], _: 
         lambda: bots[0].approve(key, ALICE),
         lambda: bots[1].approve(key, BOB),
         lambda: bots[2].approve(key, CAROL),
-        lambda: bots[3].desk.decline(key, CAROL, "no"),
-        lambda: bots[0].desk.decline(key, ALICE, "no"),
+        lambda: bots[3].decline(key, CAROL, "no"),
+        lambda: bots[0].decline(key, ALICE, "no"),
     )
     ends = {bot.desk.find(key).status for bot in bots}
     assert len(ends) == 1
@@ -89,7 +89,7 @@ def test_asking_at_once_makes_one_request_and_one_secret(bots: list[Office]) -> 
 
 def test_attempts_that_ask_at_once_after_the_end_make_one_new_request(bots: list[Office]) -> None:
     key = bots[0].ask().request.id
-    bots[0].desk.decline(key, ALICE, "no")
+    bots[0].decline(key, ALICE, "no")
     found = at_once(*(lambda bot=bot: bot.ask(attempt=2) for bot in bots))  # type: ignore[misc]
     assert {(standing.request.generation, standing.status) for standing in found} == {(2, "open")}
 

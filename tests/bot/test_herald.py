@@ -49,7 +49,7 @@ def test_the_news_of_a_request_are_told_once_each(desk: Office) -> None:
 
 def test_a_refusal_and_an_end_are_told_with_who_and_why(desk: Office) -> None:
     key = desk.ask(rerun=True).request.id
-    desk.desk.decline(key, BOB, "Not on a Friday")
+    desk.decline(key, BOB, "Not on a Friday")
     assert due(desk) == ["declined"]
     told = desk.channels[0].told[0]
     assert (told.declined_by, told.reason, told.rerun) == (BOB, "Not on a Friday", True)

@@ -158,7 +158,7 @@ def test_limits_are_for_each_thing_and_each_address() -> None:
         limits.hit("poll refused", "a")
     assert not limits.allows("poll refused", "a")
     limits.hit("poll refused", "b")
-    limits.hit("sign in", "a")
+    limits.hit("sign in failed", "a")
 
 
 def test_failures_of_a_neighbour_stop_nobody_who_succeeds() -> None:

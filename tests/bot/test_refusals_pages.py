@@ -10,6 +10,7 @@ from selenium.webdriver.common.by import By
 from tests.bot.browser import Browser
 from tests.bot.stage import Stage
 from tests.bot.test_refusals_passkeys import trouble
+from tests.bot.visitor import hidden
 
 
 def approvals(stage: Stage, sha: str) -> int:
@@ -91,7 +92,7 @@ def at_once(*calls: Callable[[], requests.Response]) -> list[int]:
 def ready(stage: Stage, name: str, path: str, **form: str) -> Callable[[], requests.Response]:
     """A form that is sent when called, and everything it needs is fetched now."""
     visit = stage.visit(name)
-    data = {"csrf": visit.csrf, **form}
+    data = hidden(visit.get(path.rpartition("/")[0]).text) | form
     return lambda: visit.session.post(f"{stage.url}{path}", data=data, allow_redirects=False, timeout=30)
 
 

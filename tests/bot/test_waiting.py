@@ -12,11 +12,11 @@ import requests
 from tests.bot import github as at_github
 from tests.bot.github import GitHub
 from tests.bot.githubdata import TOKEN
-from tests.bot.person import Person
 from tests.bot.provider import Provider, serving
 from tests.bot.running import Place, Running, running_bot
 from tests.bot.test_webhook import SECRET, headers
 from tests.bot.test_webhook import asked as example
+from tests.bot.visitor import Visitor
 
 RUN = 30433642
 
@@ -43,9 +43,11 @@ class Stage:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    def alice(self) -> Person:
+    def alice(self) -> Visitor:
         """Who approves."""
-        return Person(self.bot.url, self.provider, "alice@example.com")
+        visitor = Visitor(self.bot.place.url, self.bot.place.port)
+        assert visitor.sign_in(self.provider, "alice@example.com").status == 303
+        return visitor
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def _until(condition: Any, seconds: float = 30) -> None:
 def test_a_job_that_ended_is_run_again_once_approved_and_finds_its_approval(stage: Stage) -> None:
     asked = stage.ask(1, rerun=True)
     assert stage.github.asked("POST", "rerun-failed-jobs") == []
-    assert stage.alice().approve(asked["url"]).status_code == 200
+    assert stage.alice().approve(asked["id"]).status == 303
     _until(lambda: stage.github.asked("POST", "rerun-failed-jobs"))
     again = stage.ask(2, rerun=True)
     assert (again["id"], again["status"]) == (asked["id"], "approved")
@@ -81,7 +83,7 @@ def test_a_job_that_ended_is_run_again_once_approved_and_finds_its_approval(stag
 
 def test_the_next_attempt_after_that_asks_anew(stage: Stage) -> None:
     asked = stage.ask(1)
-    stage.alice().approve(asked["url"])
+    stage.alice().approve(asked["id"])
     assert stage.poll(asked)["status"] == "approved"
     assert stage.ask(1)["status"] == "approved"  # an answer that got lost
     again = stage.ask(2)
@@ -109,17 +111,16 @@ def test_a_job_that_github_holds_gets_its_answer_without_a_runner(stage: Stage, 
     stage.github.shop.waiting[RUN] = ["production"]
     assert _deliver(stage, _held(stage)).status_code == 204
     alice = stage.alice()
-    home = alice.page(f"{stage.bot.url}/")
-    link = f"{stage.bot.url}/requests/{home.split('/requests/')[1][:32]}"
-    answer = alice.approve(link) if decide == "approve" else alice.decline(link, "not on a Friday")
-    assert answer.status_code == 200
+    key = alice.get("/").text.split("/requests/")[1][:32]
+    answer = alice.approve(key) if decide == "approve" else alice.decline(key, "not on a Friday")
+    assert answer.status == 303
     _until(lambda: stage.github.shop.reviews)
     assert stage.github.shop.reviews[0]["state"] == state
     asked = stage.ask(1)  # once GitHub lets it go, the job asks, and is the one that was held
-    assert asked["url"] == link
+    assert asked["id"] == key
     assert stage.poll(asked)["status"] == {"approved": "approved", "rejected": "declined"}[state]
 
 
 def test_a_webhook_that_github_did_not_sign_asks_for_nothing(stage: Stage) -> None:
     assert _deliver(stage, _held(stage), "another secret").status_code == 401
-    assert "Nothing waits" in stage.alice().page(f"{stage.bot.url}/")
+    assert "Nothing waits" in stage.alice().get("/").text

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from tests.bot.running import API_TOKEN, Place, Running, running_bot
 from tests.bot.visitor import Visitor, come_back
 
 BODY = {"repository": "acme/shop", "sha": SHA, "environment": "production", "run_id": "7"}
+BUSY_TOKEN = "a-token-of-a-job-that-asks-in-a-loop"
 HEADERS = (
     "content-security-policy",
     "x-content-type-options",
@@ -63,6 +65,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         place = Place(tmp_path_factory.mktemp("web"))
         place.sign_in_with(provider)
         place.settings["trusted_proxies"] = ["127.0.0.1/32"]
+        place.settings["jobs"]["tokens"].append(
+            {"name": "busy", "sha256": sha256(BUSY_TOKEN.encode()).hexdigest(), "repositories": ["acme/*"]}
+        )
         place.write()
         with running_bot(place) as bot:
             yield Site(bot, provider)
@@ -470,13 +475,39 @@ def test_guessing_ends_early_and_only_for_who_guesses(site: Site) -> None:
     assert guess(f"/api/requests/{key}", spoofed) == 429
 
 
-def test_signing_in_too_often_is_stopped(site: Site) -> None:
-    visitor, mine = site.visitor(), site.address()
-    statuses = [visitor.get("/sign-in/0", X_Forwarded_For=mine).status for _ in range(62)]
-    assert (statuses.count(303), statuses[-1]) == (60, 429)
-    failing = site.address()
+def test_failing_to_sign_in_too_often_is_stopped(site: Site) -> None:
+    visitor, failing = site.visitor(), site.address()
     statuses = [visitor.get("/sign-in/0/callback?code=x", X_Forwarded_For=failing).status for _ in range(22)]
     assert (statuses.count(401), statuses[-1]) == (20, 429)
+
+
+def test_what_a_neighbour_does_stops_nobody_at_the_same_address(site: Site) -> None:
+    """Questions without a credential, secrets that are guessed, and what a stranger's page makes a browser load."""
+    neighbour, shared = site.visitor(), site.address()
+    image = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors", "Sec_Fetch_Dest": "image"}
+
+    def annoy(_: int) -> None:
+        neighbour.send("POST", "/api/requests", b"{}", X_Forwarded_For=shared, Authorization="Bearer nobody")
+        neighbour.get("/api/requests/x", X_Forwarded_For=shared, Authorization="Bearer x")
+        neighbour.get("/sign-in/0", X_Forwarded_For=shared, **image)
+        neighbour.get("/sign-in/0/callback?code=x", X_Forwarded_For=shared, **image)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(annoy, range(130)))
+    honest = site.visitor()
+    honest.address = shared
+    asked = honest.call("/api/requests", API_TOKEN, BODY | {"run_id": "neighbour"})
+    assert asked.status == 200
+    assert honest.call(f"/api/requests/{asked.json['id']}", asked.json["secret"]).status == 200
+    assert honest.sign_in(site.provider, "alice@example.com").status == 303
+    assert honest.approve(asked.json["id"]).status == 303
+
+
+def test_asking_too_often_is_stopped_for_that_token(site: Site) -> None:
+    visitor = site.visitor()
+    statuses = [visitor.call("/api/requests", BUSY_TOKEN, BODY | {"run_id": "busy"}).status for _ in range(122)]
+    assert (statuses.count(200), statuses[-1]) == (120, 429)
+    assert visitor.call("/api/requests", API_TOKEN, BODY | {"run_id": "busy"}).status == 200
 
 
 def test_deciding_too_often_is_stopped_for_that_person(site: Site) -> None:
@@ -556,10 +587,14 @@ def test_no_cookie_is_read_by_another_reader() -> None:
 def test_a_form_is_about_what_its_page_showed(site: Site) -> None:
     key, alice = site.request("seen"), site.signed_in()
     page = alice.get(f"/requests/{key}")
-    assert 'name="seen" value="1.900"' in page.text
-    for path in ("approve", "challenge"):
-        stale = alice.post(f"/requests/{key}/{path}", {"csrf": page.csrf, "seen": "0.900"})
-        assert (stale.status, "has changed since you opened" in stale.text) == (409, True)
-    no = alice.post(f"/requests/{key}/decline", {"csrf": page.csrf, "seen": "1.60", "reason": "no"})
-    assert no.status == 409
-    assert alice.post(f"/requests/{key}/approve", {"csrf": page.csrf, "seen": "1.900"}).status == 303
+    assert page.form.keys() == {"csrf", "question"}
+    for question in ({}, {"question": ""}, {"question": "x" * 43}):
+        for path in ("approve", "challenge", "decline"):
+            stale = alice.post(f"/requests/{key}/{path}", {"csrf": page.csrf, "reason": "no"} | question)
+            assert (stale.status, "has changed since you opened" in stale.text) == (409, True)
+    again = site.visitor().call("/api/requests", API_TOKEN, BODY | {"run_id": "seen", "actors": ["erin"]})
+    assert again.json["id"] == key
+    stale = alice.post(f"/requests/{key}/approve", page.form)
+    assert (stale.status, "has changed since you opened" in stale.text) == (409, True)
+    assert "erin" in alice.get(f"/requests/{key}").text
+    assert alice.approve(key).status == 303

@@ -2,11 +2,11 @@
 
 import base64
 import json
-import re
 from typing import Any
 
 import requests
 
+from tests.bot.visitor import hidden
 from tests.core.authenticator import Authenticator
 
 
@@ -31,9 +31,11 @@ class Visit:
     @property
     def csrf(self) -> str:
         """What every form of this session carries."""
-        found = re.search(r'name="csrf" value="([^"]+)"', self.get("/").text)
-        assert found
-        return found[1]
+        return hidden(self.get("/").text)["csrf"]
+
+    def decide(self, key: str, how: str, **form: str) -> requests.Response:
+        """Send a form of the page of request `key`; not all have one."""
+        return self.post(f"/requests/{key}/{how}", **hidden(self.get(f"/requests/{key}").text) | form)
 
     def get(self, path: str) -> requests.Response:
         """A page."""
@@ -43,7 +45,7 @@ class Visit:
         """Send a form, with its CSRF token; no redirect is followed, and errors come as JSON."""
         return self.session.post(
             f"{self.url}{path}",
-            data={"csrf": self.csrf, **form},
+            data=form if "csrf" in form else {"csrf": self.csrf, **form},
             headers={"Accept": "application/json"},
             allow_redirects=False,
             timeout=30,
@@ -51,7 +53,7 @@ class Visit:
 
     def challenge(self, key: str, **form: str) -> bytes:
         """What a passkey is to sign for request `key`."""
-        answer = self.post(f"/requests/{key}/challenge", **form)
+        answer = self.decide(key, "challenge", **form)
         assert answer.status_code == 200, answer.text
         text = answer.json()["challenge"]
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
@@ -65,8 +67,8 @@ class Visit:
         """Approve, with the assertion or, where there is none, with one of this person's passkey if they have one."""
         if assertion is None and self.passkey:
             assertion = self.assertion(key)
-        return self.post(f"/requests/{key}/approve", **form, credential=json.dumps(assertion) if assertion else "")
+        return self.decide(key, "approve", **form, credential=json.dumps(assertion) if assertion else "")
 
     def decline(self, key: str, reason: str = "Not today.") -> requests.Response:
         """Decline."""
-        return self.post(f"/requests/{key}/decline", reason=reason)
+        return self.decide(key, "decline", reason=reason)

@@ -36,9 +36,14 @@ class Answer:
     @property
     def csrf(self) -> str:
         """The secret of the forms on the page."""
-        found = re.search(r'name="csrf" value="([^"]+)"', self.text)
+        return self.form["csrf"]
+
+    @property
+    def form(self) -> dict[str, str]:
+        """What the page's forms send besides what people type."""
+        found = hidden(self.text)
         assert found, self.text
-        return found[1]
+        return found
 
 
 @dataclass
@@ -95,7 +100,7 @@ class Visitor:
     def approve(self, key: str, passkey: Authenticator | None = None, reason: str = "") -> Answer:
         """Approve a request from its page."""
         path = f"/requests/{key}"
-        form = {"csrf": self.get(path).csrf, "reason": reason}
+        form = self.get(path).form | {"reason": reason}
         if passkey:
             answer = self.post(f"{path}/challenge", form, Accept="application/json")
             assert answer.status == 200, answer.text
@@ -105,7 +110,7 @@ class Visitor:
     def decline(self, key: str, reason: str) -> Answer:
         """Decline a request from its page."""
         path = f"/requests/{key}"
-        return self.post(f"{path}/decline", {"csrf": self.get(path).csrf, "reason": reason})
+        return self.post(f"{path}/decline", self.get(path).form | {"reason": reason})
 
     def raw(self, data: bytes, *, patience: float = 10) -> bytes:
         """Whatever comes back for these bytes."""
@@ -129,6 +134,11 @@ class Visitor:
                 self.cookies[name] = value
             else:
                 self.cookies.pop(name, None)
+
+
+def hidden(page: str) -> dict[str, str]:
+    """The hidden fields of the forms on a page that somebody decides by."""
+    return dict(re.findall(r'<input type="hidden" name="(csrf|question)" value="([^"]+)">', page))
 
 
 def come_back(there: Answer) -> str:
