@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
+from gate.bot.claims import github_host
 from gate.bot.discovery import Issuer
 from gate.bot.errors import Unavailable
+from gate.bot.facts import web_url
 from gate.bot.settings import Settings
 from gate.bot.state import open_state
 from gate.doctor import examine_signer
@@ -18,6 +20,7 @@ def examine_bot(settings: Settings, policy: Policy, pin: Callable[[], str]) -> I
     """Everything about the bot; `pin` gives the PIN of a `pkcs11:` key."""
     yield _examine_url(settings)
     yield from _examine_passkeys(settings, policy)
+    yield from _examine_github(settings)
     yield from _guarded("bot's signer", lambda: examine_signer(policy, _public_key(settings, pin)))
     yield from _guarded("bot's session key", lambda: _examine_session_key(settings))
     yield from open_state(settings.state, settings.base).diagnose()
@@ -56,6 +59,25 @@ def _examine_passkeys(settings: Settings, policy: Policy) -> Iterator[Finding]:
                 "asks for no passkey, so whoever owns the bot can approve deployments into it",
                 "Set `passkey: required` there once its approvers have enrolled.",
             )
+
+
+def _examine_github(settings: Settings) -> Iterator[Finding]:
+    """Where jobs come from that say they are GitHub's, and where the bot would look for their commits."""
+    issuers = [ci.url for ci in settings.jobs.oidc if ci.kind == "github"]
+    if settings.github is None or not issuers:
+        return
+    subject, server = "bot's github", web_url(settings.github.api_url)
+    hosts = {github_host(url) or server for url in issuers}  # of an issuer that does not tell, it may be that one
+    if server in hosts:
+        yield Finding("ok", subject, f"acts at {server}, which has an issuer under jobs: oidc:")
+    else:
+        yield Finding(
+            "error",
+            subject,
+            f"acts at {server}, but the issuers of kind github are those of {', '.join(sorted(hosts))}: it would look "
+            "for commits, and run jobs again, in others' repositories of the same name",
+            "Set github: api_url to the API of the GitHub whose issuer is listed (docs/bot.md).",
+        )
 
 
 def _public_key(settings: Settings, pin: Callable[[], str]) -> PublicKey:

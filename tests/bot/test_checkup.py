@@ -7,6 +7,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from gate.bot import checkup
 from gate.bot.checkup import examine_bot
 from gate.bot.settings import load_settings
 from gate.cli import cli
@@ -69,6 +70,31 @@ def test_a_bot_that_could_not_work(place: Place, tmp_path: Path, monkeypatch: py
     assert {"bot's passkeys", "bot's signer", "bot's session key", "issuer http://127.0.0.1:9"} <= errors
     assert any("state" in subject for subject in errors)
     assert all(finding.fix for finding in examine(place) if finding.severity != "ok")
+
+
+@pytest.mark.parametrize(
+    ("api_url", "issuers", "severity"),
+    [
+        ("https://api.github.com", ["https://token.actions.githubusercontent.com"], "ok"),
+        ("https://api.github.com", ["https://token.actions.githubusercontent.com/acme"], "ok"),
+        ("https://api.github.com", ["https://ghe.example.com/_services/token"], "error"),
+        ("https://ghe.example.com/api/v3", ["https://ghe.example.com/_services/token"], "ok"),
+        ("https://ghe.example.com/api/v3", ["https://token.actions.githubusercontent.com"], "error"),
+        ("https://api.acme.ghe.com", ["https://token.actions.acme.ghe.com"], "ok"),
+        ("https://api.acme.ghe.com", ["https://token.actions.other.ghe.com"], "error"),
+        ("https://api.github.com", ["https://ghe.example.com/_services/token",
+                                    "https://token.actions.githubusercontent.com"], "ok"),
+        ("https://api.github.com", ["https://proxy.example.com"], "ok"),
+    ],
+)  # fmt: skip
+def test_the_github_of_the_jobs_is_the_one_where_the_bot_acts(
+    place: Place, monkeypatch: pytest.MonkeyPatch, api_url: str, issuers: list[str], severity: str
+) -> None:
+    monkeypatch.setattr(checkup, "_examine_issuer", lambda url: Finding("ok", url, "answers"))
+    place.settings["jobs"]["oidc"] = [{"issuer": url, "kind": "github", "repositories": ["acme/*"]} for url in issuers]
+    place.settings["github"] = {"api_url": api_url, "token": "env:GH"}
+    found = {finding.subject: finding.severity for finding in examine(place)}
+    assert found["bot's github"] == severity
 
 
 def test_the_doctor_takes_the_bot_s_policy(place: Place) -> None:
