@@ -48,6 +48,7 @@ class Pages:
             call,
             request=standing.request,
             standing=standing,
+            question=standing.question,
             environment=standing.environment,
             now=standing.now,
             verdict=verdict,
