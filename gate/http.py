@@ -11,10 +11,13 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
 
+    Authorize = Callable[[PreparedRequest], PreparedRequest]
+
 T = TypeVar("T")
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _CHUNK = 1 << 16
+_MOST_TOKEN = 16 << 10  # characters; GitHub's OIDC tokens have some 2,000
 
 
 class TooLarge(Exception):
@@ -29,22 +32,29 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def is_safe(url: str) -> bool:
-    """True for an absolute URL that secrets may be sent to: https, or http on this machine; without user or query."""
+def is_safe(url: str, *, query: bool = False) -> bool:
+    """True for an absolute URL that secrets may be sent to: https, or http on this machine; without user or fragment,
+    and without a query unless that is allowed."""
     try:
         parts = urlsplit(url)
         local = parts.scheme == "http" and parts.hostname in _LOOPBACK
-        whole = bool(parts.hostname) and (parts.port or 1) > 0
+        whole = bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    return (local or parts.scheme == "https") and whole and url.isprintable() and not set(url) & set("@?# \\")
+    plain = url.isascii() and url.isprintable() and not set(url) & set("@# \\" if query else "@?# \\")
+    return (local or parts.scheme == "https") and whole and plain
+
+
+def is_token(text: str) -> bool:
+    """True if `text` can be a bearer token: visible ASCII, of bearable length."""
+    return 0 < len(text) <= _MOST_TOKEN and text.isascii() and text.isprintable() and " " not in text
 
 
 @contextmanager
 def connect() -> "Iterator[Session]":
     """A session of `requests` that keeps its connections open and follows no redirect.
 
-    Proxies and certificate authorities are those that the environment gives to `requests`. Pass an `auth`, if only
+    Proxies and certificate authorities are those that the environment gives to `requests`. Pass an `auth`, `bearer` or
     `nobody`, with each request: `requests` would otherwise look into .netrc, and prefer what it finds.
     """
     import requests  # noqa: PLC0415 (paid for when used)
@@ -60,6 +70,16 @@ def connect() -> "Iterator[Session]":
 def nobody(request: "PreparedRequest") -> "PreparedRequest":
     """An `auth` that adds nothing."""
     return request
+
+
+def bearer(token: str) -> "Authorize":
+    """An `auth` that shows this token (RFC 6750 §2.1)."""
+
+    def authorize(request: "PreparedRequest") -> "PreparedRequest":
+        request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+    return authorize
 
 
 def read(response: "Response", limit: int) -> Answer:
@@ -84,15 +104,19 @@ def within(seconds: float, work: Callable[[], T]) -> T:
         TimeoutError: it took longer; the thread is left behind, and does not keep the process alive.
     """
     future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 (raised again where the result is asked for)
-            future.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
+    Thread(target=_settle, args=(future, work), daemon=True).start()
     try:
         return future.result(timeout=seconds)
     except TooLate:
         raise TimeoutError from None
+    finally:
+        del future  # as below
+
+
+def _settle(future: "Future[T]", work: Callable[[], T]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:  # noqa: BLE001 (raised again where the result is asked for)
+        future.set_exception(error)
+    finally:
+        del future, work  # whose exception has this frame in its traceback: a circle would keep its sockets open

@@ -143,7 +143,7 @@ class Issuer:
         url = members.get(name, "")
         if url == "":
             return ""
-        if not isinstance(url, str) or not http.is_safe(url.replace("?", "/", 1)):
+        if not isinstance(url, str) or not http.is_safe(url, query=True):
             raise self._unavailable("names an endpoint that is not https", printable(str(url)))
         if self.url.startswith("https:") and not url.startswith("https:"):
             raise self._unavailable("names an endpoint that is not https", printable(url))

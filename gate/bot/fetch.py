@@ -1,6 +1,5 @@
 """Asking others for a JSON object, in bounded time and memory."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gate import http
@@ -8,9 +7,7 @@ from gate.bot.errors import Unavailable
 from gate.canonical import JsonError, parse_object
 
 if TYPE_CHECKING:
-    from requests import PreparedRequest
-
-    Authorize = Callable[[PreparedRequest], PreparedRequest]
+    from gate.http import Authorize
 
 MOST_BYTES = 512 * 1024
 
@@ -43,16 +40,6 @@ def get_object(whose: str, url: str, seconds: float, authorize: "Authorize" = ht
         raise unavailable(whose, "took too long to answer") from None
     except (OSError, ValueError):  # every error of requests is an OSError; urllib3 lets a few of its own through
         raise unavailable(whose, "can't be reached") from None
-
-
-def bearer(token: str) -> "Authorize":
-    """An `auth` that shows this token (RFC 6750 §2.1)."""
-
-    def authorize(request: "PreparedRequest") -> "PreparedRequest":
-        request.headers["Authorization"] = f"Bearer {token}"
-        return request
-
-    return authorize
 
 
 def unavailable(whose: str, what: str, actual: str = "") -> Unavailable:

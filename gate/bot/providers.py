@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from gate.bot.discovery import Issuer, Metadata
 from gate.bot.errors import NotProved
-from gate.bot.fetch import bearer, get_object, unavailable
+from gate.bot.fetch import get_object, unavailable
 from gate.bot.oauth import AGAIN, SECONDS, Client, Started, is_same, is_same_host, other_provider
 from gate.bot.signin import SignedIn, SignInSettings
+from gate.http import bearer
 from gate.models import Identity
 from gate.text import printable
 

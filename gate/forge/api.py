@@ -16,7 +16,7 @@ from gate.http import Answer
 from gate.text import printable
 
 if TYPE_CHECKING:
-    from requests import PreparedRequest, Session
+    from requests import Session
 
 _MOST_BYTES = 32 << 20  # the first page of a comparison carries the patches of up to 300 files
 _TRIES = 5
@@ -58,7 +58,7 @@ class Api(NamedTuple):
                 expected="https://HOST, or https://HOST/api/v3 for GitHub Enterprise Server",
                 actual=printable(self.url.rpartition("@")[2], 100),
             )
-        if self.token and not (self.token.isascii() and self.token.isprintable() and " " not in self.token):
+        if self.token and not http.is_token(self.token):
             raise UsageError("The forge's token has characters that no token has.", hint="Look for a stray line end.")
 
     @contextmanager
@@ -74,6 +74,7 @@ class Connection:
     def __init__(self, api: Api, session: "Session") -> None:
         self._api = api
         self._session = session
+        self._authorize = http.bearer(api.token) if api.token else http.nobody
         self._deadline = time.monotonic() + api.patience
 
     def get(self, path: str, **query: int) -> dict[str, Any]:
@@ -133,12 +134,6 @@ class Connection:
             ) from None
         except OSError:  # every error of requests is one
             return _NO_ANSWER
-
-    def _authorize(self, request: "PreparedRequest") -> "PreparedRequest":
-        """An `auth` of our own, because `requests` would otherwise look into .netrc, and prefer what it finds."""
-        if self._api.token:
-            request.headers["Authorization"] = f"Bearer {self._api.token}"
-        return request
 
     def _waited(self, seconds: float) -> bool:
         """Wait, unless that would take longer than there is patience left."""

@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 from gate.deployment import Deployment
 from gate.errors import BotUnavailable, Denied, UsageError
+from gate.http import is_safe, is_token
 from gate.requester.answers import Asked, Standing, read_asked, read_standing
-from gate.requester.link import Link, is_safe, is_token
+from gate.requester.link import Link
 from gate.text import plural, printable
 
 __all__ = ["Asked", "Requester", "Standing", "check_audience", "check_url", "github_id_token", "tokens_of"]
@@ -110,7 +111,7 @@ def check_url(url: str) -> None:
     Raises:
         UsageError: it may not.
     """
-    if not is_safe(url) or set(url) & set("?#"):
+    if not is_safe(url):
         raise UsageError(
             "The deploy-bot's URL is not one that a token may be sent to.",
             expected="https://HOST, as the bot itself calls it",
@@ -179,7 +180,7 @@ def github_id_token(
         BotUnavailable: the service can't be reached, or does not answer as it must.
         UsageError: what GitHub named can't be asked, or it does not give this job a token.
     """
-    if not is_safe(request_url) or not is_token(request_token):
+    if not is_safe(request_url, query=True) or not is_token(request_token):
         raise UsageError(
             "ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN are not what GitHub sets.",
             hint="Look for an earlier step that sets them.",

@@ -3,31 +3,21 @@
 import json
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
+from gate import http
 from gate.errors import BotUnavailable, GateError, UsageError
+from gate.http import Answer
 from gate.text import printable
-
-if TYPE_CHECKING:
-    from requests import PreparedRequest
 
 _MOST_BYTES = 256 << 10  # sixteen tokens are 90 KiB
 _TIMEOUTS = (5.0, 10.0)  # seconds to connect, and between two bytes
-_MOST_SECONDS = 20.0  # for a body
+_MOST_SECONDS = 30.0  # for one answer
 _LEAST_PAUSE, _MOST_PAUSE = 2.0, 30.0  # seconds between two tries, where the other side does not say
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-
-
-class _Answer(NamedTuple):
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-_NO_ANSWER = _Answer(0, {}, b"")
+_HEADERS = {"Accept": "application/json", "User-Agent": "deploy-gate"}
+_NO_ANSWER = Answer(0, {}, b"")
 
 
 class Link:
@@ -64,43 +54,24 @@ class Link:
             self._sleep(pause)
         raise AssertionError  # count() never ends
 
-    def _fetch(self, method: str, url: str, token: str, body: object) -> _Answer:
-        import requests  # noqa: PLC0415 (paid for when used)
-
-        def authorize(request: "PreparedRequest") -> "PreparedRequest":
-            """An `auth` of our own, because `requests` would otherwise look into .netrc, and prefer what it finds."""
-            request.headers["Authorization"] = f"Bearer {token}"
-            return request
-
-        class Session(requests.Session):
-            def get_redirect_target(self, resp: requests.Response) -> None:
-                """None, even unfollowed: requests would parse the target, and read the body whole."""
-
-        headers = {"Accept": "application/json", "User-Agent": "deploy-gate"}
-        try:
-            with Session() as session:
+    def _fetch(self, method: str, url: str, token: str, body: object) -> Answer:
+        def ask() -> Answer:
+            with http.connect() as session:
                 session.trust_env = not url.startswith("http://")  # what is for this machine goes through no proxy
                 with session.request(
-                    method, url, json=body, headers=headers, auth=authorize,
+                    method, url, json=body, headers=_HEADERS, auth=http.bearer(token),
                     timeout=_TIMEOUTS, allow_redirects=False, stream=True,
                 ) as response:  # fmt: skip
-                    found = {name.lower(): value for name, value in response.headers.items()}
-                    return _Answer(response.status_code, found, self._body(response.iter_content(1)))
+                    return http.read(response, _MOST_BYTES)
+
+        try:
+            return http.within(_MOST_SECONDS, ask)
+        except http.TooLarge:
+            raise self._odd(f"more than {_MOST_BYTES >> 10} KiB") from None
         except OSError:  # every error of requests is one
             return _NO_ANSWER
 
-    def _body(self, chunks: Iterable[bytes]) -> bytes:
-        """The body, read byte by byte, as a larger read would wait for whoever sends one byte now and then."""
-        body, end = bytearray(), time.monotonic() + _MOST_SECONDS
-        for chunk in chunks:
-            body += chunk
-            if len(body) > _MOST_BYTES:
-                raise self._odd(f"more than {_MOST_BYTES >> 10} KiB")
-            if time.monotonic() > end:
-                raise TimeoutError
-        return bytes(body)
-
-    def _pause(self, answer: _Answer, attempt: int) -> float | None:
+    def _pause(self, answer: Answer, attempt: int) -> float | None:
         """Seconds until the next try, as the other side says; None where another would not change the answer."""
         if answer.status not in {0, 429} and answer.status < 500:
             return None
@@ -109,7 +80,7 @@ class Link:
         own = min(_LEAST_PAUSE * 2.0 ** min(attempt - 1, 10), _MOST_PAUSE)
         return max(asked, own) * (1 + 0.25 * self._jitter())
 
-    def _object(self, answer: _Answer) -> dict[str, Any]:
+    def _object(self, answer: Answer) -> dict[str, Any]:
         value = _json(answer.body)
         if not isinstance(value, dict):
             raise self._odd("something else")
@@ -123,7 +94,7 @@ class Link:
             actual=actual,
         )
 
-    def _refused(self, answer: _Answer, token: str) -> GateError:
+    def _refused(self, answer: Answer, token: str) -> GateError:
         said = _said(answer.body, token)
         actual = f"HTTP {answer.status}" if answer.status else "no answer"
         if 300 <= answer.status < 400:
@@ -145,23 +116,6 @@ class Link:
             expected=said.get("expected", ""),
             actual=said.get("actual") or actual,
         )
-
-
-def is_safe(url: str) -> bool:
-    """Whether a token may be sent to `url`: over https, or to this machine."""
-    try:
-        parts = urlsplit(url)
-        local = parts.scheme == "http" and parts.hostname in _LOOPBACK
-        whole = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-    plain = url.isascii() and url.isprintable() and not set(url) & set("@# \\") and len(url) <= 2048
-    return (local or parts.scheme == "https") and whole and plain
-
-
-def is_token(text: str) -> bool:
-    """Whether `text` can be a bearer token: visible ASCII, of bearable length."""
-    return 0 < len(text) <= 16 << 10 and text.isascii() and text.isprintable() and " " not in text
 
 
 def _json(body: bytes) -> Any:

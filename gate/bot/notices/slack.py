@@ -86,7 +86,7 @@ def _section(text: dict[str, Any]) -> dict[str, Any]:
 
 def _checked(url: str) -> str:
     """The URL, if it is one that a secret path may be sent to; the error does not repeat it."""
-    if not is_safe(url) or not url.isascii():
+    if not is_safe(url):
         raise UsageError("The Slack webhook is not an https:// URL.", hint="Copy it as Slack shows it.")
     return url
 
