@@ -85,6 +85,12 @@ class Gate:
             attempt.fail(_internal(error))
         return self._record(attempt, tokens)
 
+    def deny(self, denial: Denied, deployment: Deployment) -> Decision:
+        """Record that it came to no approval that could be checked: somebody declined, or nobody approved."""
+        attempt = _Attempt(self.policy, deployment, int(self._clock()), step="request")
+        attempt.fail(denial)
+        return self._record(attempt, ())
+
     def _decide(self, attempt: "_Attempt", tokens: Sequence[str]) -> None:
         deployment = attempt.deployment
         attempt.verified(verify(tokens, deployment, self.policy, attempt.now))
@@ -160,12 +166,12 @@ def _internal(error: Exception) -> Undecided:
 class _Attempt:
     """One run of the gate: what is known so far, and what it comes to."""
 
-    def __init__(self, policy: Policy, deployment: Deployment, now: int) -> None:
+    def __init__(self, policy: Policy, deployment: Deployment, now: int, *, step: str = "parse") -> None:
         self.policy = policy
         self.deployment = deployment
         self.now = now
         self.nonce = secrets.token_urlsafe(16)
-        self.step = "parse"  # where a failure belongs that does not say so itself
+        self.step = step  # where a failure belongs that does not say so itself
         self.approvals: tuple[Approval, ...] = ()
         self.counted: tuple[Approval, ...] = ()
         self.denial: Denied | None = None
@@ -249,6 +255,9 @@ class _Attempt:
 
     def _all_checks(self) -> Iterator[Check]:
         failed = next((name for name, check in self._checks.items() if check.status == "fail"), None)
+        if failed == "request":  # before all of these
+            yield from self._checks.values()
+            return
         reached = True
         for name, expected in CHECKS.items():
             reached = reached and name != failed

@@ -13,8 +13,7 @@ import click
 from gate.cli import json_option, policy_option
 from gate.cli.deploybot import Bot, bot_options
 from gate.cli.target import Named, Target, find_target, target_options
-from gate.deployment import Deployment
-from gate.errors import GateError, UsageError, exit_code
+from gate.errors import Denied, GateError, UsageError, exit_code
 from gate.gate import Gate
 from gate.models import Check, Decision
 from gate.render import decision_lines
@@ -117,30 +116,29 @@ def _check(options: _Options, named: Named) -> Decision:
         checkout, api_url=os.environ.get("GITHUB_API_URL", ""), token=os.environ.get("GITHUB_TOKEN", "")
     )
     gate = Gate(loaded.policy, loaded.replay_store(), loaded.audit_log(), history=history, checkout=checkout)
-    tokens, deployment = _tokens(options.approval), target.deployment
+    tokens = _tokens(options.approval)
     if options.bot.url:
-        try:
-            more, deployment = _asked(options, target)
-        except GateError as error:
-            return _unasked(error, deployment)
-        tokens += more
-    return gate.check(tokens, deployment)
+        return _check_asked(gate, tokens, options, target)
+    return gate.check(tokens, target.deployment)
 
 
-def _asked(options: _Options, target: Target) -> tuple[list[str], Deployment]:
-    """The tokens that the deploy-bot hands out, and the deployment with the request that they answer."""
+def _check_asked(gate: Gate, tokens: list[str], options: _Options, target: Target) -> Decision:
+    """The same, with the tokens that the deploy-bot hands out, and the request that they answer."""
     from gate.cli.asking import ask, received  # noqa: PLC0415 (paid for when used)
 
-    if target.deployment.request_id:
-        raise UsageError("With --deploy-bot, the request is what the deploy-bot says.", hint="Drop --request-id.")
-    asked, standing = ask(options.bot, target, options.commands)
-    return list(received(options.bot, asked, standing)), replace(target.deployment, request_id=asked.id)
-
-
-def _unasked(error: GateError, deployment: Deployment) -> Decision:
-    """The answer where there was no approval to check."""
-    check = Check("request", "fail", error.expected, error.actual or error.message)
-    return Decision(error.reason, error.message, error.hint, deployment.as_json(), checks=(check,))
+    try:
+        if target.deployment.request_id:
+            raise UsageError("With --deploy-bot, the request is what the deploy-bot says.", hint="Drop --request-id.")
+        asked, standing = ask(options.bot, target, options.commands)
+    except GateError as error:  # not asked at all: nothing to decide
+        check = Check("request", "fail", error.expected, error.actual or error.message)
+        return Decision(error.reason, error.message, error.hint, target.deployment.as_json(), checks=(check,))
+    deployment = replace(target.deployment, request_id=asked.id)
+    try:
+        more = received(options.bot, asked, standing)
+    except Denied as denial:
+        return gate.deny(denial, deployment)
+    return gate.check([*tokens, *more], deployment)
 
 
 def _pin(options: _Options) -> str:

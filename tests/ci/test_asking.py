@@ -251,9 +251,20 @@ def test_verify_that_is_declined_is_denied(world: World, bot: FakeBot) -> None:
     assert (code, answer["decision"], answer["reason"]) == (1, "deny", "approval.declined")
     assert answer["message"] == "bob@example.com declined: not on a Friday"
     assert answer["deployment"]["sha"] == SHA
-    assert [(check["name"], check["status"]) for check in answer["checks"]] == [("request", "fail")]
+    assert [(check["name"], check["status"]) for check in answer["checks"]] == [("request", "fail"), ("record", "pass")]
     text = ask(world, bot, command="verify")
     assert text.stdout.startswith("DENIED  bob@example.com declined: not on a Friday  [approval.declined]")
+    record = json.loads(Path(answer["record"].removeprefix("file://")).read_text())
+    assert (record["decision"], record["reason"], record["approvals"]) == ("deny", "approval.declined", [])
+    assert (record["message"], record["deployment"]["request_id"]) == (answer["message"], bot.only.id)
+
+
+def test_a_refusal_that_can_t_be_recorded_is_one(world: World, bot: FakeBot) -> None:
+    bot.on_ask = lambda request: request.decline(BOB, "not on a Friday")
+    (world.folder / "audit").write_text("no folder")
+    code, answer = verify(world, bot)
+    assert (code, answer["reason"], answer["record"]) == (1, "approval.declined", None)
+    assert [(check["name"], check["status"]) for check in answer["checks"]] == [("request", "fail"), ("record", "fail")]
 
 
 def test_verify_that_nobody_approves_in_time_is_denied(world: World, bot: FakeBot) -> None:
