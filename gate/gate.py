@@ -85,11 +85,11 @@ class Gate:
             attempt.fail(_internal(error))
         return self._record(attempt, tokens)
 
-    def deny(self, denial: Denied, deployment: Deployment) -> Decision:
-        """Record that it came to no approval that could be checked: somebody declined, or nobody approved."""
+    def deny(self, denial: Denied, tokens: Sequence[str], deployment: Deployment) -> Decision:
+        """Record that it came to nothing that could be checked: somebody declined, or nobody approved in time."""
         attempt = _Attempt(self.policy, deployment, int(self._clock()), step="request")
         attempt.fail(denial)
-        return self._record(attempt, ())
+        return self._record(attempt, tokens)
 
     def _decide(self, attempt: "_Attempt", tokens: Sequence[str]) -> None:
         deployment = attempt.deployment

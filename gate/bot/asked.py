@@ -76,7 +76,8 @@ def _check_rerun(who: Job | ApiToken, said: _Body) -> None:
     if said.rerun and not (isinstance(who, Job) and who.forge == "github" and "run_id" in who.proved):
         raise NotAllowed(
             "Only a job that GitHub vouches for can be run again by the bot.",
-            hint="Wait for the approval instead, or ask with GitHub's OIDC token.",
+            hint="Wait for the approval instead. It takes GitHub's OIDC token, and a bot that acts at that GitHub: "
+            "see `github` in bot.yaml.",
         )
 
 

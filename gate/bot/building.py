@@ -94,10 +94,10 @@ def own_github(settings: Settings) -> str:
     """The issuer of that GitHub at which the bot acts: its API and its webhooks speak of its jobs alone. "" where there
     is none."""
     found = [one.url for one in settings.jobs.oidc if one.kind == "github"]
-    if len(found) == 1:
-        return found[0]
     if settings.github is None:
         return ""
+    if len(found) == 1:
+        return found[0]
     return next((url for url in found if github_host(url) == web_url(settings.github.api_url)), "")
 
 

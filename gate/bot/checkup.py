@@ -1,18 +1,21 @@
 """What `gate doctor --bot` looks at: whether a bot of these settings could work, and what would limit a thief."""
 
+import time
 from collections.abc import Callable, Iterator
 
+from gate.audit import open_audit_log
 from gate.bot.claims import github_host
 from gate.bot.discovery import Issuer
 from gate.bot.errors import Unavailable
 from gate.bot.facts import web_url
 from gate.bot.settings import Settings
 from gate.bot.state import open_state
-from gate.doctor import examine_signer
+from gate.doctor import examine_signer, examine_stores
 from gate.errors import GateError
 from gate.keys import PublicKey
 from gate.models import Finding
 from gate.policy import Policy
+from gate.replay import open_replay_store
 from gate.signers import open_signer
 
 
@@ -26,13 +29,7 @@ def examine_bot(settings: Settings, policy: Policy, pin: Callable[[], str]) -> I
     yield from open_state(settings.state, settings.base).diagnose()
     for url in [way.url for way in settings.sign_in if way.kind == "oidc"] + [ci.url for ci in settings.jobs.oidc]:
         yield _examine_issuer(url)
-    if settings.audit == policy.audit or settings.replay == policy.replay:
-        yield Finding(
-            "warning",
-            "bot's records",
-            "the bot writes to the gate's own log and replay store, so whoever owns it can write there too",
-            "Give it stores of its own: audit and replay in bot.yaml (docs/bot.md).",
-        )
+    yield from _examine_records(settings, policy)
 
 
 def _examine_url(settings: Settings) -> Finding:
@@ -78,6 +75,23 @@ def _examine_github(settings: Settings) -> Iterator[Finding]:
             "for commits, and run jobs again, in others' repositories of the same name",
             "Set github: api_url to the API of the GitHub whose issuer is listed (docs/bot.md).",
         )
+
+
+def _examine_records(settings: Settings, policy: Policy) -> Iterator[Finding]:
+    if settings.audit == policy.audit or settings.replay == policy.replay:
+        yield Finding(
+            "warning",
+            "bot's records",
+            "the bot writes to the gate's own log and replay store, so whoever owns it can write there too",
+            "Give it stores of its own: audit and replay in bot.yaml (docs/bot.md).",
+        )
+    try:
+        stores = open_replay_store(settings.replay, settings.base), open_audit_log(settings.audit, settings.base)
+    except GateError as error:
+        yield Finding("error", "bot's records", error.message, error.hint)
+        return
+    for finding in examine_stores(*stores, int(time.time())):
+        yield finding._replace(subject=f"bot's {finding.subject}")
 
 
 def _public_key(settings: Settings, pin: Callable[[], str]) -> PublicKey:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from gate.bot.eligibility import Verdict, check_may, check_wanted
-from gate.bot.errors import BotError, Conflict, NotAllowed, NotFound, NotProved
+from gate.bot.errors import BotError, Conflict, NotAllowed, NotFound, NotProved, Unavailable
 from gate.bot.facts import Lookup
 from gate.bot.generations import begun, is_over, joined
 from gate.bot.herald import Herald
@@ -136,6 +136,7 @@ class Desk:
         Raises:
             NotFound: there is no such request.
             NotProved: the secret is not that of the request.
+            Unavailable: it changes just now.
         """
         standing = self.find(key)
         request = standing.request
@@ -297,7 +298,7 @@ def _handed_over(newest: Standing, generation: int) -> ApprovalRequest:
     """Only what is approved, and not a newer request, whose job has another secret."""
     request = newest.request
     if request.generation != generation or newest.status != "approved":
-        raise Conflict("The request changed just now.", hint="Ask again.")
+        raise Unavailable("The request changed just now.", hint="Ask again.")
     return replace(request, approvals=request.live(newest.now) or request.approvals, handed_to=request.attempt)
 
 

@@ -42,9 +42,13 @@ class Conflict(BotError):
 
 
 class TooMany(BotError):
-    """Too many tries; `Retry-After` says when to come back."""
+    """Too many tries; it may help to come back after so many seconds."""
 
     status = 429
+
+    def __init__(self, message: str, *, hint: str, after: int) -> None:
+        super().__init__(message, hint=hint)
+        self.after = after
 
 
 class Unavailable(BotError):

@@ -1,14 +1,17 @@
 """How often anybody may try: bounds per bot and whoever tries, so that guessing and flooding end early."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv6Address, IPv6Network, ip_address
+from math import ceil
 
 from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from gate.bot.errors import BotError, TooMany
+from gate.text import plural
 
 _LIMITS = {
     "ask": parse("120/minute"),
@@ -45,7 +48,9 @@ class Limits:
             TooMany: it is one too many.
         """
         if not self.allows(what, who):
-            raise TooMany("Too many tries from there.", hint="Wait a minute.")
+            after = ceil(self._limiter.get_window_stats(_LIMITS[what], what, who).reset_time - time.time())
+            minutes = plural(ceil(max(after, 1) / 60), "minute")
+            raise TooMany("Too many tries from there.", hint=f"Try again in {minutes}.", after=max(after, 1))
 
     def allows(self, what: str, who: str) -> bool:
         """Count one try, and say whether it is within the bound."""

@@ -11,7 +11,7 @@ from gate.bot.request import Declined, Given
 from gate.chain import append
 from gate.deployment import Deployment
 from gate.errors import Denied, GateError
-from gate.record import EventKind, Happening, digest
+from gate.record import BOT_STREAM, EventKind, Happening, digest
 from gate.record.event import MAX_MESSAGE, MAX_WHO
 from gate.replay import ReplayStore
 from gate.text import printable
@@ -25,6 +25,15 @@ class Logbook:
     ) -> None:
         self._stores = stores
         self._clock = clock
+
+    def check(self) -> None:
+        """Check that both stores can be read."""
+        try:
+            audit, heads = self._stores()
+            head = heads.head(BOT_STREAM)
+            audit.get(BOT_STREAM, head.seq if head else 1)
+        except GateError as error:
+            raise Unavailable(f"The bot's own log can't be used: {error.message}", hint=error.hint) from None
 
     def approved(self, deployment: Deployment, given: Given) -> None:
         """An engineer approved. The token stays out of it: it can still be used."""

@@ -30,7 +30,11 @@ class Notary:
 
     def verdict(self, standing: Standing, person: str) -> Verdict:
         """May the person whose canonical name is `person` approve it?"""
-        return judge(standing.request, person, standing.policy, self._issuer(standing.policy), standing.now)
+        try:
+            issuer = self._issuer(standing.policy)
+        except Unavailable as error:  # people can still read it, and say no
+            return Verdict(may=False, reason=error.reason, message=error.message, hint=error.hint)
+        return judge(standing.request, person, standing.policy, issuer, standing.now)
 
     def check_signer(self, policy: Policy) -> None:
         """Check that the bot's key can be used, and that `policy` trusts it.
@@ -52,10 +56,10 @@ class Notary:
             BotError: no token can carry this reason.
             Unavailable: the key can't be used.
         """
+        issuer = self._issuer(standing.policy)
         verdict = self.verdict(standing, person)
         if not verdict.may:
             raise verdict.refusal()
-        issuer = self._issuer(standing.policy)
         try:
             claims = issuer.draft(
                 standing.request.deployment,

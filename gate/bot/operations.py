@@ -30,7 +30,12 @@ class Operations:
 
     def readyz(self, call: Call) -> Response:  # noqa: ARG002 (every handler's signature)
         """`GET /readyz`: it could do its work just now. Says which part is not ready, and nothing more."""
-        parts = {"policy": self._policy, "state": self._state, "signer": self._site.desk.check_signer}
+        parts = {
+            "policy": self._policy,
+            "state": self._state,
+            "signer": self._site.desk.check_signer,
+            "records": self._site.logbook.check,
+        }
         ready = {name: _is_ready(name, check) for name, check in parts.items()}
         return JSONResponse({"ready": all(ready.values()), **ready}, 200 if all(ready.values()) else 503)
 

@@ -1,10 +1,12 @@
 """What people see: requests, their decision on them, and their passkeys."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from gate.bot.desk import DRAFT_LIFE
 from gate.bot.eligibility import spelled
 from gate.bot.errors import BotError, NotAllowed
 from gate.bot.metrics import DECISIONS
@@ -59,44 +61,45 @@ class Pages:
 
     def challenge(self, call: Call) -> Response:
         """`POST /requests/{id}/challenge`: what the passkey is to sign."""
-        visitor = self._site.vouched(call)
-        party = self._party()
-        claims, challenge = self._site.desk.draft(
-            call.path["id"], _question(call), visitor.person, visitor.session, _reason(call, required=False)
-        )
+        with _refusals_counted():
+            visitor = self._site.vouched(call)
+            party = self._party()
+            claims, challenge = self._site.desk.draft(
+                call.path["id"], _question(call), visitor.person, visitor.session, _reason(call, required=False)
+            )
         credentials = self._site.policy.current().policy.passkeys(claims["sub"])
         return JSONResponse(
             {
                 "challenge": base64url(challenge),
                 "rpId": party.rp_id,
                 "userVerification": "required",
-                "timeout": 120_000,
+                "timeout": DRAFT_LIFE * 1000,
                 "allowCredentials": [{"type": "public-key", "id": base64url(one.id)} for one in credentials],
             }
         )
 
     def approve(self, call: Call) -> Response:
         """`POST /requests/{id}/approve`."""
-        visitor = self._site.vouched(call)
         key = call.path["id"]
-        standing = self._site.desk.find(key)
-        has_passkey = bool(standing.policy.passkeys(spelled(visitor.person, standing.environment, standing.policy)))
-        assertion = _assertion(call) if has_passkey or standing.environment.passkey_required else None
-        return self._decided(
-            key,
-            "approved",
-            lambda: self._site.desk.approve(
+        with _refusals_counted():
+            visitor = self._site.vouched(call)
+            standing = self._site.desk.find(key)
+            has_passkey = bool(standing.policy.passkeys(spelled(visitor.person, standing.environment, standing.policy)))
+            assertion = _assertion(call) if has_passkey or standing.environment.passkey_required else None
+            self._site.desk.approve(
                 key, _question(call), visitor.person, visitor.session, assertion, _reason(call, required=False)
-            ),
-        )
+            )
+        DECISIONS.labels("approved").inc()
+        return _see(f"/requests/{key}")
 
     def decline(self, call: Call) -> Response:
         """`POST /requests/{id}/decline`."""
-        visitor = self._site.vouched(call)
-        key, reason = call.path["id"], _reason(call, required=True)
-        return self._decided(
-            key, "declined", lambda: self._site.desk.decline(key, _question(call), visitor.person, reason)
-        )
+        key = call.path["id"]
+        with _refusals_counted():
+            visitor = self._site.vouched(call)
+            self._site.desk.decline(key, _question(call), visitor.person, _reason(call, required=True))
+        DECISIONS.labels("declined").inc()
+        return _see(f"/requests/{key}")
 
     def look_up(self, call: Call) -> Response:
         """`POST /requests/{id}/look-up`: ask the forge again."""
@@ -143,14 +146,14 @@ class Pages:
             )
         return party
 
-    def _decided(self, key: str, word: str, decide: Callable[[], object]) -> Response:
-        try:
-            decide()
-        except GateError as error:
-            DECISIONS.labels(error.reason).inc()
-            raise
-        DECISIONS.labels(word).inc()
-        return _see(f"/requests/{key}")
+
+@contextmanager
+def _refusals_counted() -> Iterator[None]:
+    try:
+        yield
+    except GateError as error:
+        DECISIONS.labels(error.reason).inc()
+        raise
 
 
 def _question(call: Call) -> str:

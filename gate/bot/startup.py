@@ -27,6 +27,7 @@ def troubles(site: Site) -> Iterator[str]:
     try:
         policy = site.policy.current().policy
         site.desk.check_signer()
+        site.logbook.check()
     except Unavailable as error:
         yield f"{error.message} {error.hint}".strip()
         return

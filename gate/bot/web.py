@@ -155,7 +155,9 @@ def json_error(error: GateError, status: int) -> Response:
 
 def retry_header(error: GateError) -> dict[str, str]:
     """When to try again, where that may help."""
-    return {"Retry-After": "10"} if isinstance(error, TooMany) or status_of(error) == 503 else {}
+    if isinstance(error, TooMany):
+        return {"Retry-After": str(error.after)}
+    return {"Retry-After": "10"} if status_of(error) == 503 else {}
 
 
 async def _body(request: Request, most: int) -> bytes:

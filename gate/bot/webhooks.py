@@ -5,6 +5,7 @@ from starlette.responses import Response
 from gate.bot.asked import Asked
 from gate.bot.claims import Job
 from gate.bot.errors import NotFound
+from gate.bot.metrics import ASKED
 from gate.bot.secret import Secret
 from gate.bot.site import Site
 from gate.bot.web import Call
@@ -32,6 +33,7 @@ class Webhooks:
         held = receive(call.body, call.request.headers, self._secret.read())
         if held is not None:
             self._site.desk.ask(_asked(held, self._issuer), held=held.delivery)
+            ASKED.inc()
         return Response(status_code=204)
 
 

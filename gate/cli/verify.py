@@ -13,6 +13,7 @@ import click
 from gate.cli import json_option, policy_option
 from gate.cli.deploybot import Bot, bot_options
 from gate.cli.target import Named, Target, find_target, target_options
+from gate.deployment import Deployment
 from gate.errors import Denied, GateError, UsageError, exit_code
 from gate.gate import Gate
 from gate.models import Check, Decision
@@ -130,15 +131,21 @@ def _check_asked(gate: Gate, tokens: list[str], options: _Options, target: Targe
         if target.deployment.request_id:
             raise UsageError("With --deploy-bot, the request is what the deploy-bot says.", hint="Drop --request-id.")
         asked, standing = ask(options.bot, target, options.commands)
-    except GateError as error:  # not asked at all: nothing to decide
-        check = Check("request", "fail", error.expected, error.actual or error.message)
-        return Decision(error.reason, error.message, error.hint, target.deployment.as_json(), checks=(check,))
+    except GateError as error:
+        return _undecided(error, target.deployment)
     deployment = replace(target.deployment, request_id=asked.id)
     try:
         more = received(options.bot, asked, standing)
     except Denied as denial:
-        return gate.deny(denial, deployment)
+        only_asked = standing.status == "open" and not options.bot.seconds()
+        return _undecided(denial, deployment) if only_asked else gate.deny(denial, tokens, deployment)
     return gate.check([*tokens, *more], deployment)
+
+
+def _undecided(error: GateError, deployment: Deployment) -> Decision:
+    """The answer where nobody has decided anything yet, so that there is nothing to record."""
+    check = Check("request", "fail", error.expected, error.actual or error.message)
+    return Decision(error.reason, error.message, error.hint, deployment.as_json(), checks=(check,))
 
 
 def _pin(options: _Options) -> str:

@@ -64,11 +64,13 @@ def test_a_bot_that_could_not_work(place: Place, tmp_path: Path, monkeypatch: py
     place.settings["jobs"]["oidc"] = [{"issuer": "http://127.0.0.1:9", "kind": "github"}]
     place.settings["state"] = f"sqlite:///{tmp_path}"
     (tmp_path / "key.pem").unlink()
+    (tmp_path / "events").write_text("no folder")
     monkeypatch.setenv("GATE_BOT_SESSION_KEY", "short")
     found = worst(examine(place))
     errors = {subject for subject, severity in found.items() if severity == "error"}
     assert {"bot's passkeys", "bot's signer", "bot's session key", "issuer http://127.0.0.1:9"} <= errors
     assert any("state" in subject for subject in errors)
+    assert any(subject.startswith("bot's audit log") for subject in errors)
     assert all(finding.fix for finding in examine(place) if finding.severity != "ok")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gate.bot.errors import Conflict, NotAllowed, NotFound, NotProved, TooMany, Unavailable
+from gate.bot.errors import NotAllowed, NotFound, NotProved, TooMany, Unavailable
 from gate.bot.request import CommitLine, Facts
 from gate.errors import UsageError
 from tests.bot.office import NOW, Office, asked, down, office
@@ -226,7 +226,7 @@ def test_a_request_that_was_asked_anew_while_it_was_handed_over_keeps_its_tokens
             next(reads)(kind, key)
 
     desk.state.before["get"] = before
-    with pytest.raises(Conflict):
+    with pytest.raises(Unavailable):
         desk.desk.hand_over(first.request.id, secret)
     assert desk.desk.find(first.request.id).request.handed_to == 0
 

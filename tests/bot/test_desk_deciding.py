@@ -128,6 +128,9 @@ def test_where_the_signer_is_down_nothing_is_approved_and_nothing_recorded(desk:
         desk.desk.check_signer()
     assert desk.records() == []
     assert desk.tokens(standing) == []
+    verdict = desk.desk.verdict(standing, ALICE)
+    assert (verdict.may, verdict.reason) == (False, "bot.unavailable"), "the page can be read"
+    desk.decline(standing.request.id, ALICE, "Not without the key")
 
 
 def test_a_key_that_the_policy_does_not_list_is_said_and_signs_nothing(desk: Office, tmp_path: Path) -> None:

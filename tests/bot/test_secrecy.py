@@ -81,7 +81,7 @@ def test_no_secret_is_seen_where_it_does_not_belong(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("broken", ["policy", "state", "signer"])
+@pytest.mark.parametrize("broken", ["policy", "state", "signer", "records"])
 def test_a_part_that_is_not_ready_is_named_and_shows_nothing_of_itself(tmp_path: Path, broken: str) -> None:
     place = Place(tmp_path / "bot")
     if broken == "state":
@@ -89,6 +89,9 @@ def test_a_part_that_is_not_ready_is_named_and_shows_nothing_of_itself(tmp_path:
         place.settings["state"] = "sqlite:file/bot.db"
     if broken == "policy":
         place.policy["version"] = 7
+    if broken == "records":
+        (tmp_path / "bot" / "file").write_text("x")
+        place.settings["audit"] = "file:file/events"
     if broken == "signer":
         other = Place(tmp_path / "other")
         place.policy["keys"] = other.policy["keys"]
@@ -96,12 +99,12 @@ def test_a_part_that_is_not_ready_is_named_and_shows_nothing_of_itself(tmp_path:
     with running_bot(place) as bot:
         visitor = Visitor(place.url, place.port)
         answer = visitor.get("/readyz")
-        parts = {"policy": True, "state": True, "signer": True} | {broken: False}
+        parts = {"policy": True, "state": True, "signer": True, "records": True} | {broken: False}
         parts |= {"signer": False} if broken == "policy" else {}
         assert (answer.status, answer.json) == (503, {"ready": False, **parts})
         assert visitor.get("/healthz").status == 200
         page = visitor.call("/api/requests", API_TOKEN, BODY)
-        assert page.status == (200 if broken == "signer" else 503)
+        assert page.status == (200 if broken in ("signer", "records") else 503)
         if page.status == 503:
             assert page.headers["retry-after"] == "10"
             assert page.json["error"]["reason"] == "bot.unavailable"

@@ -195,6 +195,7 @@ def test_the_bot_s_own_log_is_where_it_records_and_nothing_of_the_gate_s_is_writ
 def test_a_webhook_speaks_of_the_jobs_of_its_own_github(tmp_path: Path) -> None:
     one = load(tmp_path, GOOD + "github: {token: 'env:X'}\n")
     assert own_github(one) == "https://token.actions.githubusercontent.com"
+    assert own_github(one._replace(github=None)) == "", "it acts nowhere, and runs nothing again"
     ghes = "https://ghe.example.com/_services/token"
     bounded = GOOD.replace("kind: github}", "kind: github, repositories: [a/b]}")
     second = f'    - {{issuer: "{ghes}", kind: github, repositories: [c/d]}}\nsign_in:'

@@ -271,6 +271,7 @@ def test_verify_that_nobody_approves_in_time_is_denied(world: World, bot: FakeBo
     code, answer = verify(world, bot, "--wait", "1s")
     assert (code, answer["reason"], answer["message"]) == (1, "token.missing", "Nobody approved in time.")
     assert bot.only.id in answer["hint"]
+    assert json.loads(Path(answer["record"].removeprefix("file://")).read_text())["reason"] == "token.missing"
 
 
 def test_verify_that_ran_out_is_denied(world: World, bot: FakeBot) -> None:
@@ -285,6 +286,7 @@ def test_verify_that_is_to_be_run_again_ends_at_once(world: World, bot: FakeBot)
     assert (code, answer["reason"]) == (1, "token.missing")
     assert answer["message"] == f"Approval asked for: {bot.url}/r/{bot.only.id}"
     assert "runs this job again" in answer["hint"]
+    assert (answer["record"], list(world.folder.glob("audit/**/*.json"))) == (None, []), "nobody has decided anything"
     assert (bot.only.asked["rerun"], len(bot.calls)) == (True, 1)
     approves(world, ALICE)(bot.only)
     assert verify(world, bot, "--rerun")[0] == 0
