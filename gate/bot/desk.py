@@ -154,9 +154,9 @@ class Desk:
         """See `Register.find`."""
         return self._register.find(key)
 
-    def newest(self, most: int) -> tuple[list[Standing], int]:
+    def newest(self, most: int, skip: int = 0) -> tuple[list[Standing], int]:
         """See `Register.newest`."""
-        return self._register.newest(most)
+        return self._register.newest(most, skip)
 
     def verdict(self, standing: Standing, person: str) -> Verdict:
         """See `Notary.verdict`."""

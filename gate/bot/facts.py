@@ -89,7 +89,7 @@ def _line(commit: Commit, deployed: str) -> CommitLine:
     told = rest.strip()[:_LONGEST_MESSAGE] if commit.sha == deployed else ""
     lines = [printable(line, _LONGEST_LINE) for line in told.splitlines()]
     people = dict.fromkeys(_name(role) for role in commit.people)
-    return CommitLine(commit.sha, printable(title, 120), printable(", ".join(people), 300), "\n".join(lines))
+    return CommitLine(commit.sha, printable(title, 120), printable(", ".join(people), 150), "\n".join(lines))
 
 
 def _name(role: Sequence[object]) -> str:

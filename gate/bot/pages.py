@@ -1,6 +1,7 @@
 """What people see: requests, their decision on them, and their passkeys."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +18,7 @@ from gate.keys import base64url
 from gate.passkey import RelyingParty
 
 _WORDS = {"open": "Waiting", "approved": "Approved", "declined": "Declined", "expired": "Ran out"}
-_MOST_LISTED = 100
+LISTED = 30  # requests on one page
 _MOST_REASON = 300  # characters: with a passkey's assertion they still fit into a token
 
 
@@ -32,10 +33,17 @@ class Pages:
         visitor = self._site.visitor_or_none(call)
         if visitor is None:
             return self._site.sign_in_page(call)
-        newest, others = self._site.desk.newest(_MOST_LISTED)
-        waiting = [standing for standing in newest if standing.status == "open"]
-        over = [standing for standing in newest if standing.status != "open"]
-        return self._site.page("home.html", call, waiting=waiting, over=over, others=others, words=_WORDS)
+        skip = _skip(call)
+        newest, older = self._site.desk.newest(LISTED, skip)
+        return self._site.page(
+            "home.html",
+            call,
+            waiting=[standing for standing in newest if standing.status == "open"],
+            over=[standing for standing in newest if standing.status != "open"],
+            is_first=not skip,
+            next_page=skip + LISTED if older else 0,
+            words=_WORDS,
+        )
 
     def request(self, call: Call) -> Response:
         """`GET /requests/{id}`: changes nothing, whoever follows the link."""
@@ -154,6 +162,14 @@ def _refusals_counted() -> Iterator[None]:
     except GateError as error:
         DECISIONS.labels(error.reason).inc()
         raise
+
+
+def _skip(call: Call) -> int:
+    """How many requests were on the pages before."""
+    text = call.query.get("skip", "0")
+    if not re.fullmatch("[0-9]{1,6}", text):
+        raise BotError("There is no such page.", hint="Begin with the first one.")
+    return int(text)
 
 
 def _question(call: Call) -> str:

@@ -75,13 +75,14 @@ class Register:
         """
         return self._read(key)[0]
 
-    def newest(self, most: int) -> tuple[list[Standing], int]:
-        """The `most` newest requests of the last day, newest first, and how many others there are. Those that `find`
-        would not give are left out: one that can't be shown must not keep people from the others."""
+    def newest(self, most: int, skip: int = 0) -> tuple[list[Standing], int]:
+        """The `most` newest requests of the last day but for the `skip` newest, newest first, and how many older ones
+        there are. Those that `find` would not give are left out: one that can't be shown must not keep people from the
+        others."""
         self._policy.current()
         documents = sorted(self._state.list("request", self.now), key=lambda document: -document.expires_at)
-        found = filter(None, map(self._shown, documents[:most]))
-        return sorted(found, key=lambda standing: -standing.request.asked_at), len(documents[most:])
+        found = filter(None, map(self._shown, documents[skip : skip + most]))
+        return sorted(found, key=lambda standing: -standing.request.asked_at), len(documents[skip + most :])
 
     def standing(self, request: ApprovalRequest) -> Standing:
         """That request as it stands now.

@@ -352,12 +352,13 @@ def test_whoever_begins_too_many_requests_is_stopped_and_nobody_else(desk: Offic
     assert desk.ask(who="other", run_id="1000").status == "open"
 
 
-def test_the_newest_requests_are_listed_and_the_others_counted(desk: Office) -> None:
+def test_the_newest_requests_are_listed_page_by_page(desk: Office) -> None:
     for number in range(5):
         desk.ask(run_id=str(number + 1))
         desk.later(1)
-    listed, others = desk.desk.newest(2)
-    assert ([standing.request.deployment.run_id for standing in listed], others) == (["5", "4"], 3)
+    for skip, runs, older in ((0, ["5", "4"], 3), (4, ["1"], 0), (9, [], 0)):
+        listed, others = desk.desk.newest(2, skip)
+        assert ([standing.request.deployment.run_id for standing in listed], others) == (runs, older)
 
 
 def test_many_at_one_request_end_in_a_plain_answer(desk: Office) -> None:

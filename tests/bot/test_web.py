@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from tests.bot.running import API_TOKEN, Place, Running, running_bot
 from tests.bot.visitor import Visitor, come_back
 
 BODY = {"repository": "acme/shop", "sha": SHA, "environment": "production", "run_id": "7"}
-BUSY_TOKEN = "a-token-of-a-job-that-asks-in-a-loop"
+BUSY_TOKEN, MANY_TOKEN = "a-token-of-a-job-that-asks-in-a-loop", "a-token-of-many-jobs"
 HEADERS = (
     "content-security-policy",
     "x-content-type-options",
@@ -65,9 +66,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         place = Place(tmp_path_factory.mktemp("web"))
         place.sign_in_with(provider)
         place.settings["trusted_proxies"] = ["127.0.0.1/32"]
-        place.settings["jobs"]["tokens"].append(
-            {"name": "busy", "sha256": sha256(BUSY_TOKEN.encode()).hexdigest(), "repositories": ["acme/*"]}
-        )
+        place.settings["jobs"]["tokens"] += [
+            {"name": token[-9:], "sha256": sha256(token.encode()).hexdigest(), "repositories": ["acme/*"]}
+            for token in (BUSY_TOKEN, MANY_TOKEN)
+        ]
         place.write()
         with running_bot(place) as bot:
             yield Site(bot, provider)
@@ -583,6 +585,22 @@ def test_no_cookie_is_read_by_another_reader() -> None:
     for path in Path(gate.bot.__file__).parent.rglob("*.py"):
         attributes = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
         assert "cookies" not in attributes, path
+
+
+def test_requests_are_listed_page_by_page(site: Site) -> None:
+    for number in range(31):
+        assert site.visitor().call("/api/requests", MANY_TOKEN, BODY | {"run_id": f"many{number}"}).status == 200
+    alice = site.signed_in()
+    first = alice.get("/").text
+    assert first.count("/requests/") == 30
+    assert '<a class="button second" href="/?skip=30">Older ones</a>' in first
+    second = alice.get("/?skip=30").text
+    links = [set(re.findall(r'href="(/requests/[^"]+)"', page)) for page in (first, second)]
+    assert links[1]
+    assert not links[0] & links[1]
+    assert "Nothing waits for anybody" not in alice.get("/?skip=900000").text
+    for skip in ("-1", "x", "1" * 7, ""):
+        assert alice.get(f"/?skip={skip}").status == 400
 
 
 def test_a_form_is_about_what_its_page_showed(site: Site) -> None:
