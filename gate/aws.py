@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from gate.errors import UsageError
+from gate.http import LOOPBACK
 from gate.uris import Uri
 
 TRIES = 3
@@ -44,7 +45,7 @@ def _is_server(url: str) -> bool:
 def speaks_in_clear(uri_query: Mapping[str, str]) -> bool:
     """True where the endpoint is plain HTTP to another machine, so that the network could answer in its place."""
     endpoint = urlsplit(uri_query.get("endpoint", ""))
-    return endpoint.scheme == "http" and endpoint.hostname not in ("127.0.0.1", "::1", "localhost")
+    return endpoint.scheme == "http" and endpoint.hostname not in LOOPBACK
 
 
 @cache

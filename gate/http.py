@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _CHUNK = 1 << 16
 _MOST_TOKEN = 16 << 10  # characters; GitHub's OIDC tokens have some 2,000
 
@@ -37,7 +37,7 @@ def is_safe(url: str, *, query: bool = False) -> bool:
     and without a query unless that is allowed."""
     try:
         parts = urlsplit(url)
-        local = parts.scheme == "http" and parts.hostname in _LOOPBACK
+        local = parts.scheme == "http" and parts.hostname in LOOPBACK
         whole = bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False

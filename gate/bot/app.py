@@ -13,7 +13,6 @@ from gate.bot.devpages import DevPages
 from gate.bot.historypages import HistoryPages
 from gate.bot.operations import Operations, healthz
 from gate.bot.pages import Pages
-from gate.bot.secret import Secret
 from gate.bot.signinpages import SignInPages
 from gate.bot.site import Site
 from gate.bot.web import Endpoint, Handler, Shell
@@ -21,13 +20,12 @@ from gate.bot.webhook import MAX_BODY as MAX_WEBHOOK
 from gate.bot.webhooks import Webhooks
 
 
-def create_app(site: Site, webhook_secret: Secret | None = None, webhook_issuer: str = "") -> ASGIApp:
+def create_app(site: Site) -> ASGIApp:
     """The application of a site."""
     endpoint = Endpoint(site.cookie_name, site.sessions.of, site.error_page)
-    github = Webhooks(site, webhook_secret, webhook_issuer).github
     routes = [
         Route("/healthz", healthz, methods=["GET"]),
-        Route("/webhooks/github", endpoint(github, MAX_WEBHOOK), methods=["POST"]),
+        Route("/webhooks/github", endpoint(Webhooks(site).github, MAX_WEBHOOK), methods=["POST"]),
         *(Route(path, endpoint(handler), methods=[method]) for method, path, handler in _handlers(site)),
     ]
 

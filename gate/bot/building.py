@@ -85,6 +85,8 @@ def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> S
         history=History(lambda: [stores(*place) for place in dict.fromkeys((_places(policy), own))]),
         limits=limits,
         views=Views(),
+        github=own_github(settings),
+        webhook_secret=settings.github.webhook_secret if settings.github else None,
         dev=trial,
         clock=clock,
     )

@@ -98,7 +98,7 @@ class Desk:
             now = self._now
             new = before is None or is_over(self._register.standing(before).request, needed, asked, held, now)
             if before is not None and not new:
-                more = joined(before, asked.job, asked, held)
+                more = joined(before, asked, held)
                 return before if more == before else more
             self._limits.hit("begin", asked.asker)
             request = begun(key, asked, before, held=held, now=now, life=self._life)
@@ -247,7 +247,7 @@ class Desk:
             if request.facts is not None and not request.facts.trouble:
                 return request
             facts = self._lookup.facts(request.deployment, request.forge, self._policy.current())
-            return self._register.change(key, lambda newest: newest.request.with_facts(facts)).request
+            return self._register.change(key, lambda newest: replace(newest.request, facts=facts)).request
         except (NotFound, Conflict):
             return None
 

@@ -7,7 +7,6 @@ from gate.bot.request import ApprovalRequest
 
 if TYPE_CHECKING:
     from gate.bot.asked import Asked
-    from gate.bot.claims import Job
 
 _SAME_ANSWER = 60  # seconds
 _MOST_ACTORS = 16  # of a deployment
@@ -27,13 +26,13 @@ def is_over(request: ApprovalRequest, needed: int, asked: "Asked", held: str, no
     return now >= _ended_at(request, status) + _SAME_ANSWER
 
 
-def joined(request: ApprovalRequest, job: "Job", asked: "Asked", held: str) -> ApprovalRequest:
+def joined(request: ApprovalRequest, asked: "Asked", held: str) -> ApprovalRequest:
     """The request with what a run adds that asks for it again: who re-ran it is one of its actors, too."""
     actors = tuple(dict.fromkeys((*asked.deployment.actors, *request.deployment.actors)))[:_MOST_ACTORS]
     return replace(
         request,
         deployment=replace(request.deployment, actors=actors),
-        attempt=max(request.attempt, job.attempt),
+        attempt=max(request.attempt, asked.job.attempt),
         said=tuple(sorted({*request.said, *asked.said})),
         rerun=request.rerun or asked.rerun,
         held=request.held or held,

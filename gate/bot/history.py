@@ -28,7 +28,6 @@ class Entry(NamedTuple):
     """One record as the page shows it; `tone` colours its `word`. `who` is "" where the
     message names them, `place` says which number of which log it is. `at` is in epoch seconds."""
 
-    seq: int
     place: str
     at: int
     tone: str
@@ -98,7 +97,6 @@ def _entry(record: AnyRecord) -> Entry:
         word, place, who = _WORDS[tone], f"Record {record.seq}", ""
         reason = "; ".join(str(approval["reason"]) for approval in record.approvals if approval.get("reason"))
     return Entry(
-        seq=record.seq,
         place=place,
         at=record.at,
         tone=tone,

@@ -1,12 +1,21 @@
 """The answer to a job that GitHub holds (gate.bot.webhook), delivered like every other notice."""
 
-from gate.bot.notices import Notice
-from gate.bot.webhook import ProtectionRequest, respond
-from gate.forge.rest import Forge
+from typing import Any
+
+from gate.bot.notices import Notice, Undelivered
+from gate.bot.notices.github import undelivered
+from gate.bot.notices.words import code
+from gate.forge.rest import Forge, Refused, Rest
+from gate.http import within
+
+_PATIENCE = 30.0  # seconds in all
 
 
 class Hold:
-    """The channel that lets GitHub start a held job, or fail it."""
+    """The channel that lets GitHub start a held job, or fail it.
+
+    The address of the answer is our own, made of the configured API, not the one that GitHub's question names.
+    """
 
     name = "github-hold"
 
@@ -14,24 +23,40 @@ class Hold:
         self._forge = forge
 
     def deliver(self, notice: Notice) -> None:
-        """Answer, unless nobody waits for it.
+        """Answer, unless nobody waits for it. May be called again: a job that no longer waits is left alone.
 
         Raises:
             Undelivered: GitHub did not take the answer.
         """
-        if notice.held and notice.news != "asked":
-            held = ProtectionRequest(
-                repository=notice.repository,
-                repository_id="",
-                sha=notice.sha,
-                environment=notice.environment,
-                run_id=notice.run_id,
-                actor="",
-                event="",
-                delivery="",
-            )
-            approved = notice.news == "approved"
-            respond(self._forge, held, approved=approved, comment=_comment(notice), url=notice.url)
+        if not notice.held or notice.news == "asked":
+            return
+        try:
+            within(_PATIENCE, lambda: self._answer(notice))
+        except TimeoutError:
+            raise Undelivered("GitHub took too long.") from None
+        except Refused as error:
+            raise undelivered(error) from None
+        except (KeyError, TypeError, AttributeError):
+            raise Undelivered("GitHub's answer is not what its documentation says.") from None
+
+    def _answer(self, notice: Notice) -> None:
+        path = f"actions/runs/{notice.run_id}"
+        answer = {
+            "environment_name": notice.environment,
+            "state": "approved" if notice.news == "approved" else "rejected",
+            "comment": f"{code(_comment(notice), 1000)}\n\n{notice.url}",
+        }
+        with self._forge.repository(notice.repository) as rest:
+            try:
+                rest.post(f"{path}/deployment_protection_rule", answer)
+            except Refused as error:
+                if not error.is_final or _waits(rest, path, notice.environment):
+                    raise
+
+
+def _waits(rest: Rest, path: str, environment: str) -> bool:
+    pending: list[dict[str, Any]] = rest.get(f"{path}/pending_deployments")
+    return any(entry["environment"]["name"].lower() == environment.lower() for entry in pending)
 
 
 def _comment(notice: Notice) -> str:

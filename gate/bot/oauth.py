@@ -22,10 +22,9 @@ AGAIN = "Sign in again, in one go and in one browser."
 
 class Started(NamedTuple):
     """A sign-in that has begun: where to send the browser, and the `flow` (texts) that must come back unseen and
-    unchanged with that same browser; `state` is in it too."""
+    unchanged with that same browser."""
 
     url: str
-    state: str
     flow: dict[str, str]
 
 
@@ -44,7 +43,7 @@ class Client(NamedTuple):
             endpoint, state=state, code_verifier=verifier, redirect_uri=redirect_uri, **extra
         )
         flow = {"provider": self.settings.name, "state": state, "nonce": nonce, "code_verifier": verifier}
-        return Started(url, state, flow)
+        return Started(url, flow)
 
     def finish(
         self, endpoint: str, redirect_uri: str, flow: Mapping[str, str], query: Mapping[str, str]

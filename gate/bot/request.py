@@ -1,7 +1,7 @@
 """A request for approval: one deployment, asked for by one run, and what people have said of it so far."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from gate.bot.errors import Unavailable
@@ -114,10 +114,6 @@ class ApprovalRequest:
     def approval_by(self, person: str, people: People, now: int) -> Given | None:
         """The live approval that the person called `person` (canonical) has given."""
         return next((given for given in self.live(now) if people.canonical(given.approver) == person), None)
-
-    def with_facts(self, facts: Facts) -> "ApprovalRequest":
-        """The same, with what the forge says."""
-        return replace(self, facts=facts)
 
     def as_json(self) -> dict[str, Any]:
         """Its document."""

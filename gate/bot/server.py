@@ -7,7 +7,6 @@ import sys
 import uvicorn
 
 from gate.bot.app import create_app
-from gate.bot.building import own_github
 from gate.bot.logs import configure
 from gate.bot.promptness import Prompt
 from gate.bot.settings import Settings
@@ -29,9 +28,8 @@ def serve(site: Site, settings: Settings, *, host: str, port: int) -> None:
         _LOG.warning("not ready", extra={"error": trouble})
     # uvicorn ends what is under way, and then as the signal ends it: no block's end would be reached.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    secret = settings.github.webhook_secret if settings.github else None
     uvicorn.run(
-        create_app(site, secret, own_github(settings)),
+        create_app(site),
         host=host,
         port=port,
         http=Prompt,

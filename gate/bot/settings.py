@@ -12,11 +12,11 @@ from gate.bot.signin import SignInSettings, read_sign_in
 from gate.errors import PolicyError, UsageError
 from gate.fields import Fields, bad, duration, list_of, plain, word
 from gate.files import read_regular
+from gate.http import LOOPBACK
 from gate.strictyaml import MAX_BYTES, Node, parse
 from gate.text import printable
 
 _LONGEST_LIFE = 24 * 3600
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Settings(NamedTuple):

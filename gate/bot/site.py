@@ -18,6 +18,7 @@ from gate.bot.limits import Limits
 from gate.bot.logbook import Logbook
 from gate.bot.logs import REQUEST_ID
 from gate.bot.policysource import PolicySource
+from gate.bot.secret import Secret
 from gate.bot.sessions import LIFE, Sessions, Visitor
 from gate.bot.state import State
 from gate.bot.views import Views, wants_json
@@ -36,7 +37,11 @@ _HEADINGS = {401: "Please sign in", 403: "That is not possible", 404: "There is 
 
 @dataclass(frozen=True)
 class Site:
-    """One bot. `url` is its only origin; nothing is ever taken from a Host header."""
+    """One bot. `url` is its only origin; nothing is ever taken from a Host header.
+
+    `github` is the issuer of that GitHub at which it acts, "" where there is none; `webhook_secret` signs what that one
+    delivers, None where nothing is to be delivered.
+    """
 
     url: str
     policy: PolicySource
@@ -52,6 +57,8 @@ class Site:
     history: "History"
     limits: Limits
     views: Views
+    github: str = ""
+    webhook_secret: Secret | None = None
     dev: "DevSignIn | None" = None
     clock: Callable[[], float] = time.time
 

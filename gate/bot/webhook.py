@@ -1,4 +1,4 @@
-"""GitHub's custom deployment protection rule: GitHub holds the job, asks here, and no runner waits for the answer.
+"""GitHub's custom deployment protection rule: GitHub holds the job, and asks here. gate.bot.hold answers.
 
 See GitHub, "Creating custom deployment protection rules" and "Validating webhook deliveries".
 """
@@ -12,19 +12,13 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from gate.bot.errors import BotError, NotProved
-from gate.bot.notices import Undelivered
-from gate.bot.notices.github import undelivered
-from gate.bot.notices.words import code
 from gate.errors import UsageError
-from gate.forge.rest import Forge, Refused
-from gate.http import within
 from gate.scope import parse_environment, parse_repository, parse_sha
 
 MAX_BODY = 1 << 20  # bytes; more than the payload of this event ever needs
 _EVENT = "deployment_protection_rule"
 _CALLBACK = re.compile(rf"(?:/api/v3)?/repos/([^/]+/[^/]+)/actions/runs/([1-9][0-9]{{0,18}})/{_EVENT}")
 _LOGIN = re.compile(r"[A-Za-z0-9_-]{1,100}(?:\[bot\])?")
-_PATIENCE = 30.0  # seconds in all
 
 
 class ProtectionRequest(NamedTuple):
@@ -45,7 +39,7 @@ class ProtectionRequest(NamedTuple):
 
 
 def receive(body: bytes, headers: Mapping[str, str], secret: str) -> ProtectionRequest | None:
-    """What a delivery asks for, None where it is another event: it is for GitHub's information, and gets its 200.
+    """What a delivery asks for, None where it is another event: it is for GitHub's information, and gets its 204.
 
     `headers` is asked for names in lower case. Nothing of `body` is looked at before its signature is verified.
 
@@ -68,31 +62,6 @@ def receive(body: bytes, headers: Mapping[str, str], secret: str) -> ProtectionR
             "The webhook's payload is not a deployment_protection_rule as GitHub documents it.",
             hint="Set the webhook's content type to application/json.",
         ) from None
-
-
-def respond(forge: Forge, asked: ProtectionRequest, *, approved: bool, comment: str, url: str) -> None:
-    """Let GitHub start the job, or fail it. May be called again: a job that no longer waits is left alone.
-
-    GitHub shows `comment`, which may hold text of others, and `url`, the page of the request.
-
-    The address of the answer is our own, made of the configured API, not the one that the payload names.
-
-    Raises:
-        Undelivered: GitHub did not take the answer.
-    """
-    answer = {
-        "environment_name": asked.environment,
-        "state": "approved" if approved else "rejected",
-        "comment": f"{code(comment, 1000)}\n\n{url}",
-    }
-    try:
-        within(_PATIENCE, lambda: _respond(forge, asked, answer))
-    except TimeoutError:
-        raise Undelivered("GitHub took too long.") from None
-    except Refused as error:
-        raise undelivered(error) from None
-    except (KeyError, TypeError, AttributeError):
-        raise Undelivered("GitHub's answer is not what its documentation says.") from None
 
 
 def _authenticate(body: bytes, signature: str, secret: str) -> None:
@@ -133,17 +102,3 @@ def _matched(pattern: re.Pattern[str], text: str) -> str:
     if not pattern.fullmatch(text):
         raise UsageError("A field holds what it can't.")
     return text
-
-
-def _respond(forge: Forge, asked: ProtectionRequest, answer: dict[str, str]) -> None:
-    path = f"actions/runs/{asked.run_id}"
-    with forge.repository(asked.repository) as rest:
-        try:
-            rest.post(f"{path}/{_EVENT}", answer)
-        except Refused as error:
-            if not error.is_final or _waits(rest.get(f"{path}/pending_deployments"), asked.environment):
-                raise
-
-
-def _waits(pending: list[dict[str, Any]], environment: str) -> bool:
-    return any(entry["environment"]["name"].lower() == environment.lower() for entry in pending)

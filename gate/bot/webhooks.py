@@ -6,7 +6,6 @@ from gate.bot.asked import Asked
 from gate.bot.claims import Job
 from gate.bot.errors import NotFound
 from gate.bot.metrics import ASKED
-from gate.bot.secret import Secret
 from gate.bot.site import Site
 from gate.bot.web import Call
 from gate.bot.webhook import ProtectionRequest, receive
@@ -14,12 +13,10 @@ from gate.deployment import Deployment
 
 
 class Webhooks:
-    """The handler of a site for GitHub; `secret` signs its deliveries, None where there is to be none."""
+    """The handler of a site for GitHub."""
 
-    def __init__(self, site: Site, secret: Secret | None, issuer: str) -> None:
+    def __init__(self, site: Site) -> None:
         self._site = site
-        self._secret = secret
-        self._issuer = issuer
 
     def github(self, call: Call) -> Response:
         """`POST /webhooks/github`.
@@ -27,12 +24,13 @@ class Webhooks:
         Raises:
             NotFound, NotProved, BotError: there is no secret, or it is not signed with it, or can't be read.
         """
-        if self._secret is None:
+        secret = self._site.webhook_secret
+        if secret is None:
             raise NotFound("This bot takes no webhooks.", hint="Set github: webhook_secret in bot.yaml.")
         # No limit by address: all of GitHub's come from the same few, and anybody can have GitHub send some.
-        held = receive(call.body, call.request.headers, self._secret.read())
+        held = receive(call.body, call.request.headers, secret.read())
         if held is not None:
-            self._site.desk.ask(_asked(held, self._issuer), held=held.delivery)
+            self._site.desk.ask(_asked(held, self._site.github), held=held.delivery)
             ASKED.inc()
         return Response(status_code=204)
 

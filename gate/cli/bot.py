@@ -11,8 +11,8 @@ import click
 
 from gate.cli.pin import ask_pin
 from gate.errors import UsageError
+from gate.http import LOOPBACK
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _INSTALL = "pip install 'deploy-gate[bot]'"
 
 
@@ -68,10 +68,10 @@ def check_installed() -> None:
 
 
 def _check_loopback(host: str) -> None:
-    if host not in _LOOPBACK:
+    if host not in LOOPBACK:
         raise UsageError(
             "--dev lets anybody be anybody, so it listens on this machine alone.",
-            expected=f"one of {', '.join(_LOOPBACK)}",
+            expected=f"one of {', '.join(LOOPBACK)}",
             actual=host,
             hint="Leave --host out, or set the bot up for real: docs/bot.md.",
         )

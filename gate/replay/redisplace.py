@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from gate.errors import ReplayUnavailable, UsageError
+from gate.http import LOOPBACK
 from gate.uris import Uri
 
 _MAX_BYTES = 4096
@@ -44,7 +45,7 @@ class Place(NamedTuple):
     @property
     def is_local(self) -> bool:
         """Whether it is this machine."""
-        return self.host in ("127.0.0.1", "::1", "localhost")
+        return self.host in LOOPBACK
 
     def password(self) -> str | None:
         """The first line of the password file, None where there is none.

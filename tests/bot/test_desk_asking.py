@@ -1,6 +1,7 @@
 """The desk's side for jobs: which request a run gets, and who gets its tokens."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -334,7 +335,7 @@ def test_facts_that_can_t_be_had_or_kept_keep_nobody_from_asking(desk: Office) -
 
 def test_known_facts_are_not_asked_for_again(desk: Office) -> None:
     request = desk.ask().request
-    known = desk.desk._register.change(request.id, lambda newest: newest.request.with_facts(Facts(total=3)))
+    known = desk.desk._register.change(request.id, lambda newest: replace(newest.request, facts=Facts(total=3)))
     assert desk.desk.look_up(request.id) == known.request
 
 

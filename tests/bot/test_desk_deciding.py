@@ -1,6 +1,7 @@
 """The desk's side for people: what a yes and a no are worth, and what becomes of them when anything fails."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -446,7 +447,7 @@ def test_an_author_who_is_found_later_no_longer_counts(tmp_path: Path) -> None:
     standing = desk.ask()
     desk.approve(standing.request.id, ALICE)
     facts = Facts(total=1, roles=((SHA, (("email", ALICE),)),))
-    desk.desk._register.change(standing.request.id, lambda newest: newest.request.with_facts(facts))
+    desk.desk._register.change(standing.request.id, lambda newest: replace(newest.request, facts=facts))
     assert desk.desk.find(standing.request.id).request.approvals == ()
 
 

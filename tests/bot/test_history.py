@@ -24,9 +24,9 @@ def test_pages_of_the_newest_first(desk: Office) -> None:
         book.enrolled("alice@example.com", f"id{number}")
     [path] = history.streams()
     first, older = history.select(path, "", 0)
-    assert [entry.seq for entry in first] == list(range(total, total - SHOWN, -1))
+    assert [entry.place for entry in first] == [f"Event {number}" for number in range(total, total - SHOWN, -1)]
     second, end = history.select(path, "", older)
-    assert ([entry.seq for entry in second], end) == ([5, 4, 3, 2, 1], 0)
+    assert ([entry.place for entry in second], end) == ([f"Event {number}" for number in (5, 4, 3, 2, 1)], 0)
     assert (first[0].who, first[0].word) == ("alice@example.com", "Passkey enrolled")
     assert history.select(path, "0", 0).entries == []  # none of them is on a commit
 

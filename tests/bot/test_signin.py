@@ -74,7 +74,7 @@ def test_what_the_browser_is_sent_with(provider: Provider) -> None:
     assert query["response_type"] == "code"
     assert query["redirect_uri"] == REDIRECT
     assert query["code_challenge_method"] == "S256"
-    assert query["state"] == started.state == started.flow["state"]
+    assert query["state"] == started.flow["state"]
     assert query["nonce"] == started.flow["nonce"]
     assert started.flow["provider"] == "SSO"
     assert started.flow["code_verifier"] not in started.url

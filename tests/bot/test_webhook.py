@@ -3,24 +3,16 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
 from copy import deepcopy
 from functools import lru_cache
 from typing import Any
 
 import pytest
 
-from gate.bot import webhook
 from gate.bot.errors import BotError, NotProved
-from gate.bot.notices import Undelivered
-from gate.bot.webhook import ProtectionRequest, receive, respond
-from gate.forge.githubapp import PlainToken
-from gate.forge.rest import Forge
+from gate.bot.webhook import ProtectionRequest, receive
 from tests.bot.description import NODE, check
-from tests.bot.github import Fault, GitHub, serving
-from tests.bot.githubdata import TOKEN, Reply, sha
-from tests.bot.githubroutes import problem
-from tests.bot.news import HOSTILE, URL
+from tests.bot.news import HOSTILE
 from tests.parts import need
 
 SECRET = "It's a Secret to Everybody"
@@ -201,79 +193,3 @@ def test_a_delivery_is_known_by_what_is_signed() -> None:
     second = receive(other, headers(other), SECRET)
     assert second
     assert second.delivery != first.delivery
-
-
-@pytest.fixture
-def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with serving() as served:
-        served.shop.waiting = {RUN: ["staging", "production"]}
-        yield served
-
-
-HELD = ProtectionRequest("acme/shop", "1", sha(3), "production", str(RUN), "bob", "push", DELIVERY)
-
-
-def answer(github: GitHub, *, approved: bool = True, comment: str = "By alice@example.com") -> None:
-    forge = Forge(github.url, PlainToken(lambda: TOKEN), timeouts=(2.0, 2.0), patience=0.0)
-    respond(forge, HELD, approved=approved, comment=comment, url=URL)
-
-
-@pytest.mark.parametrize(("approved", "state"), [(True, "approved"), (False, "rejected")])
-def test_the_answer(github: GitHub, approved: bool, state: str) -> None:
-    answer(github, approved=approved)
-    (review,) = github.shop.reviews
-    assert review == {
-        "run_id": RUN,
-        "environment_name": "production",
-        "state": state,
-        "comment": f"`By alice@example.com`\n\n{URL}",
-    }
-    assert github.shop.waiting[RUN] == ["staging"]
-
-
-def test_answered_twice(github: GitHub) -> None:
-    answer(github)
-    answer(github)
-    assert len(github.shop.reviews) == 1
-
-
-def test_an_answer_that_got_lost(github: GitHub) -> None:
-    github.faults = [Fault("POST", EVENT, lost=True)]
-    with pytest.raises(Undelivered) as caught:
-        answer(github)
-    assert not caught.value.final
-    answer(github)
-    assert len(github.shop.reviews) == 1
-
-
-@pytest.mark.parametrize(("status", "final"), [(403, True), (404, True), (422, True), (500, False), (401, False)])
-def test_an_answer_that_is_refused(github: GitHub, status: int, final: bool) -> None:
-    github.faults = [Fault("POST", EVENT, problem(status, "No"))]
-    with pytest.raises(Undelivered) as caught:
-        answer(github)
-    assert caught.value.final is final
-    assert TOKEN not in f"{caught.value!r} {caught.value.hint}"
-
-
-def test_a_comment_of_others_links_nowhere(github: GitHub) -> None:
-    answer(github, approved=False, comment=HOSTILE)
-    assert "://" not in github.shop.reviews[0]["comment"].removesuffix(URL)
-
-
-@pytest.mark.parametrize("pending", [None, [], [{}], [{"environment": {"name": "production"}}]])
-def test_nobody_can_tell_whether_it_still_waits(github: GitHub, pending: Any) -> None:
-    github.faults = [Fault("POST", EVENT, problem(422, "No")), Fault("GET", "/pending_", Reply(200, pending))]
-    if pending == []:
-        answer(github)
-    else:
-        with pytest.raises(Undelivered):
-            answer(github)
-
-
-def test_silence_is_bounded(github: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "_PATIENCE", 0.2)
-    github.faults = [Fault("POST", EVENT, slow=True)]
-    with pytest.raises(Undelivered, match="too long"):
-        answer(github)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from gate.bot.notices import News, Notice, Undelivered
 from gate.bot.notices.words import facts, headline, inert
 from gate.bot.secret import Secret
-from gate.http import within
+from gate.http import LOOPBACK, within
 
 _ATOM = r"[A-Za-z0-9!#$%&'+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -21,7 +21,6 @@ _ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")  # RFC 
 _MOST = 100  # recipients of one message: what every server takes (RFC 5321 §4.5.3.1.8)
 _TIMEOUT = 10.0  # seconds for each answer
 _PATIENCE = 30.0  # seconds in all
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _LINES = SMTP.clone(max_line_length=998)  # RFC 5322 §2.1.1: a link is not to be broken
 
 
@@ -153,7 +152,7 @@ def _connected(server: Server, domain: str) -> smtplib.SMTP:
         return smtplib.SMTP_SSL(server.host, server.port, domain, timeout=_TIMEOUT, context=context)
     link = smtplib.SMTP(server.host, server.port, domain, timeout=_TIMEOUT)
     try:
-        if server.host not in _LOOPBACK:
+        if server.host not in LOOPBACK:
             link.starttls(context=context)  # raises where the server has none
     except BaseException:
         link.close()
