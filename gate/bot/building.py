@@ -1,9 +1,11 @@
 """From settings to a site: the one place where the bot chooses its parts."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cache
 from pathlib import Path
+from threading import Lock
+from typing import TypeVar
 
 from gate.audit import AuditLog, open_audit_log
 from gate.bot.claims import github_host
@@ -34,6 +36,8 @@ from gate.forge.rest import Forge
 from gate.replay import ReplayStore, open_replay_store
 from gate.signers import Signer, open_signer
 
+T = TypeVar("T")
+
 _PATIENCE = 8.0  # seconds that a job's question waits for GitHub
 
 
@@ -50,7 +54,7 @@ def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> S
     policy = PolicySource(settings.policy)
     state = open_state(settings.state, settings.base)
     forge = settings.github.forge() if settings.github else None
-    stores = cache(_open_stores)  # connecting takes longer than a record
+    stores = _once(_open_stores)  # connecting takes longer than a record
     own = settings.audit, settings.replay, settings.base
     logbook = Logbook(lambda: stores(*own), clock)
     limits = Limits()
@@ -115,7 +119,19 @@ def _places(policy: PolicySource) -> tuple[str, str, Path | None]:
 
 def _signer(settings: Settings, pin: Callable[[], str]) -> Callable[[], Signer]:
     """Opened when it is first needed, and once: a key in KMS is asked for its public half at each opening."""
-    return cache(lambda: open_signer(settings.signer, settings.base, pin))
+    return _once(lambda: open_signer(settings.signer, settings.base, pin))
+
+
+def _once(make: Callable[..., T]) -> Callable[..., T]:
+    """`make`, called once for the same arguments: `cache` alone would let two threads in at first, and there are
+    PKCS#11 modules that can't be opened twice."""
+    made, lock = cache(make), Lock()
+
+    def get(*args: Hashable) -> T:
+        with lock:
+            return made(*args)
+
+    return get
 
 
 def _channels(settings: Settings, forge: Forge | None) -> list[Channel]:

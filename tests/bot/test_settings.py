@@ -1,11 +1,15 @@
 """bot.yaml: read as strictly as the policy, every mistake with its line."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 import yaml
 
+from gate.bot import building
 from gate.bot.building import build, own_github
 from gate.bot.settings import Settings, load_settings
 from gate.bot.site import Site
@@ -208,3 +212,23 @@ def test_a_webhook_speaks_of_the_jobs_of_its_own_github(tmp_path: Path) -> None:
     only_tokens = yaml.safe_load(GOOD)
     only_tokens["jobs"] = {"tokens": [{"name": "x", "sha256": "0" * 64, "repositories": ["acme/*"]}]}
     assert own_github(load(tmp_path, yaml.safe_dump(only_tokens))) == ""
+
+
+def test_the_key_is_opened_once_whoever_comes_first(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, ready = [], Barrier(8)
+
+    def slowly(*_: object) -> object:
+        opened.append(1)
+        time.sleep(0.1)
+        return place.signer
+
+    monkeypatch.setattr(building, "open_signer", slowly)
+    signer = building._signer(load_settings(place.folder / "bot.yaml"), lambda: "no PIN")
+
+    def first(_: int) -> object:
+        ready.wait()
+        return signer()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(first, range(8))) == {place.signer}
+    assert opened == [1]
