@@ -100,4 +100,4 @@ def _how(url: str, run: CiRun) -> str:
         return "Add `id-token: write` to the job's `permissions:`, beside `contents: read`."
     if run.ci == "GitLab CI":
         return f"Add to the job: `id_tokens: {{GATE_ID_TOKEN: {{aud: {url}}}}}`."
-    return f"Set GATE_ID_TOKEN to the CI's OIDC token for {url}, or GATE_BOT_TOKEN to an API token of the deploy-bot."
+    return f"Set GATE_BOT_TOKEN to an API token of the deploy-bot, or, on GitLab, GATE_ID_TOKEN to a token for {url}."
