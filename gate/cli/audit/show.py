@@ -38,8 +38,8 @@ def show(
 ) -> None:
     """Say who approved a commit, or why not.
 
-    One line for each decision on SHA, which may be abbreviated, and for each event on the deploy-bot. Each allow is
-    proved by its own tokens; the chain of records is for gate audit verify to prove.
+    One line for each decision on SHA, which may be abbreviated; of a deploy-bot's log (--audit), for each event. Each
+    allow is proved by its own tokens; the chain of records is for gate audit verify to prove.
     Exit code 0: there are decisions. 1: there are none, or one is not proved. 2: usage or configuration. 3: the log
     can't be read.
 
