@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gate.bot.errors import BotError, NotProved, TooMany
+from gate.bot.errors import BotError, NotAllowed, NotProved, TooMany
 from gate.bot.limits import block
 from gate.bot.logs import REQUEST_ID
 from gate.bot.metrics import SECONDS
@@ -244,14 +244,14 @@ class Shell:
         """What is not even looked at: a flood of headers, another host's request, or a form of another site's page."""
         headers = request.scope["headers"]
         if len(headers) > _MOST_HEADERS or sum(len(name) + len(value) for name, value in headers) > _MOST_HEAD:
-            return JSONResponse({"error": {"message": "There is more in the head than anybody has to say."}}, 431)
+            return json_error(BotError("There is more in the head than anybody has to say."), 431)
         if request.headers.get("host", "") not in self._hosts and not _is_probe(request):
-            return JSONResponse({"error": {"message": "This bot is not at that host."}}, 421)
+            return json_error(BotError("This bot is not at that host.", expected=", ".join(sorted(self._hosts))), 421)
         if request.method in ("GET", "HEAD"):
             return None
         origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
         if origin not in (None, self._origin) or site not in (None, "same-origin"):
-            return JSONResponse({"error": {"message": "This was sent by another site's page."}}, 403)
+            return json_error(NotAllowed("This was sent by another site's page."), 403)
         return None
 
 
