@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gate.bot import herald
+from gate.bot import herald, metrics
 from gate.bot.errors import Unavailable
 from gate.bot.notices import Undelivered
 from gate.bot.request import Declined
@@ -56,6 +56,21 @@ def test_a_refusal_and_an_end_are_told_with_who_and_why(desk: Office) -> None:
     desk.ask(run_id="8", held="delivery")
     assert due(desk, 3600) == ["declined", "expired"]
     assert desk.channels[0].told[1].held
+
+
+def test_what_arrives_and_what_does_not_is_counted(desk: Office) -> None:
+    def counted(outcome: str) -> float:
+        labels = {"channel": "memory", "outcome": outcome}
+        return metrics.REGISTRY.get_sample_value("gate_bot_notices_total", labels) or 0
+
+    delivered, failed = counted("delivered"), counted("failed")
+    desk.channels[0].trouble = Undelivered("down")
+    desk.ask()
+    assert due(desk) == []
+    assert (counted("delivered"), counted("failed")) == (delivered, failed + 1)
+    desk.channels[0].trouble = None
+    assert due(desk, 60) == ["asked"]
+    assert (counted("delivered"), counted("failed")) == (delivered + 1, failed + 1)
 
 
 def test_a_change_that_does_not_come_about_is_not_told(desk: Office) -> None:
