@@ -1,16 +1,20 @@
 """The desk's side for jobs: which request a run gets, and who gets its tokens."""
 
+import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gate.bot.api import JobsApi
 from gate.bot.errors import NotAllowed, NotFound, NotProved, TooMany, Unavailable
+from gate.bot.limits import Limits
 from gate.bot.request import CommitLine, Facts
 from gate.errors import UsageError
-from tests.bot.office import NOW, Office, asked, down, office
+from tests.bot.office import NOW, ORIGIN, Office, asked, down, office
 from tests.world import ALICE, BOB
 
 OTHER_SHA = "0" * 39 + "1"
@@ -28,6 +32,18 @@ def test_asking_twice_gives_the_same_request_and_secret(desk: Office) -> None:
     assert second.request == first.request
     assert desk.desk.secret(second.request) == desk.desk.secret(first.request)
     assert (first.status, first.request.generation, first.request.expires_at) == ("open", 1, NOW + 3600)
+
+
+def test_a_job_is_to_come_back_soon_and_after_two_minutes_less_often(desk: Office) -> None:
+    request = desk.ask().request
+    headers = {"authorization": f"Bearer {desk.desk.secret(request)}"}
+    call = SimpleNamespace(path={"id": request.id}, address="a", request=SimpleNamespace(headers=headers))
+    jobs = JobsApi(SimpleNamespace(url=ORIGIN, desk=desk.desk, limits=Limits()))  # type: ignore[arg-type]
+    pauses = []
+    for seconds in (0, 119, 1, 600):
+        desk.later(seconds)
+        pauses.append(json.loads(jobs.poll(call).body)["poll_after"])  # type: ignore[arg-type]
+    assert pauses == [3, 3, 10, 10]
 
 
 def test_another_bot_with_the_same_key_gives_the_same_secret_and_one_with_another_key_does_not(desk: Office) -> None:
