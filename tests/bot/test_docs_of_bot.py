@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gate.bot import limits, metrics
+from gate.bot import limits, metrics, promptness, server, web
 from gate.bot.settings import read_settings
 from gate.bot.state import open_state
 from tests.pages import ROOT, Block, Shell, blocks
@@ -117,8 +117,8 @@ def test_the_trial_serves_and_is_asked_as_the_page_says(tmp_path: Path) -> None:
     assert not Path(lines[1].split()[-1]).parent.exists()
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is the page's, not the product's")
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    need(shutil.which("systemd-analyze") is not None, "systemd-analyze (apt install systemd)")
     unit = tmp_path / "deploy-gate-bot.service"
     unit.write_text(one("[Unit]").text.replace("/opt/deploy-gate-bot/bin/gate", sys.executable))
     done = subprocess.run(
@@ -140,15 +140,36 @@ def test_the_unit_and_the_image_start_the_bot() -> None:
 # --- words ----------------------------------------------------------------------------------------------------------
 
 
-def test_every_route_for_machines_every_metric_and_every_limit_is_there() -> None:
+def test_every_route_for_machines_and_every_metric_is_there() -> None:
     machines = r'"(/(?:api|webhooks|healthz|readyz|metrics)\b[^"]*)"'
     routes = re.findall(machines, (ROOT / "gate/bot/app.py").read_text())
     assert len(routes) >= 6
     assert [route for route in routes if route not in TEXT] == []
     named = {f"{metric.name}{'_total' if metric.type == 'counter' else ''}" for metric in metrics.REGISTRY.collect()}
     assert named == set(re.findall(r"^\| `(gate_bot_\w+)` \|", TEXT, re.M))
-    for name, limit in limits._LIMITS.items():
-        assert re.search(rf"\b{limit.amount}\b", section("Running it")), name
+
+
+LIMITS = {
+    "ask": "jobs that ask, of one repository that its CI vouches for, or with one API token",
+    "begin": "requests that they begin, which are shown to people",
+    "ask refused": "jobs that are refused, from one address",
+    "poll refused": "wrong secrets of jobs, from one address",
+    "sign in failed": "failed sign-ins, from one address",
+    "decide": "decisions and enrolments, of one person",
+    "recorded failure": "failed sign-ins that are recorded",
+}
+
+
+def test_every_limit_has_its_row() -> None:
+    table = section("Running it").partition("\n### Limits\n")[2].partition("\n### ")[0]
+    rows = dict(re.findall(r"^\| (.*?) \| (.*?) \|$", table, re.M))
+    units = {60: "a minute", 3600: "an hour"}
+    told = {name: rows[what] for name, what in LIMITS.items()}
+    assert told == {name: f"{limit.amount} {units[limit.get_expiry()]}" for name, limit in limits._LIMITS.items()}
+    assert rows["connections at once"] == (
+        f"{server._MOST_CONNECTIONS:,}; each has {promptness.SECONDS:.0f} seconds to send a head, "
+        f"{web._BODY_SECONDS:.0f} for a body, {promptness.READ_SECONDS:.0f} to take an answer"
+    )
 
 
 def test_the_page_quotes_what_the_bot_says() -> None:
