@@ -6,12 +6,14 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.bot.provider import SHA, Provider, Reply, serving
 from tests.bot.running import API_TOKEN, SECRETS, Place, running_bot
+from tests.bot.test_slack import receiving
 from tests.bot.tweaks import ROOT, tweaked
 from tests.bot.visitor import Visitor, come_back
 
@@ -85,6 +87,7 @@ def test_it_ends_at_once_when_idle_and_finishes_what_is_under_way(tmp_path: Path
             bot.process.terminate()
             while _listens(place.port):
                 time.sleep(0.01)
+            time.sleep(1)  # uvicorn would cut it off by now if it were given no time
             answer.set()
             waiting.join(20)
             assert answers[0].status == 401
@@ -95,6 +98,47 @@ def test_it_ends_at_once_when_idle_and_finishes_what_is_under_way(tmp_path: Path
         assert bot.stop() in (0, -15)
         assert time.monotonic() - start < 5
         assert "Traceback" not in bot.text()
+
+
+def test_a_notice_under_way_is_delivered_before_it_ends(tmp_path: Path) -> None:
+    """SIGTERM, while a thread of the herald is between the errand and the channel."""
+    slow = """import pathlib, time
+from gate.bot.herald import Herald
+deliver = Herald._deliver
+def slow(*arguments):
+    pathlib.Path('begun').touch()
+    time.sleep(1)
+    return deliver(*arguments)
+Herald._deliver = slow
+"""
+    with receiving() as slack:
+        place = Place(tmp_path)
+        place.settings["notices"] = {"slack": "env:SLACK"}
+        place.write()
+        with running_bot(place, environ={"SLACK": slack.url} | tweaked(tmp_path, slow)) as bot:
+            assert Visitor(place.url, place.port).call("/api/requests", API_TOKEN, BODY).status == 200
+            while not (tmp_path / "begun").exists():
+                time.sleep(0.01)
+            assert bot.stop() in (0, -15)
+            assert len(slack.posted) == 1, bot.text()
+
+
+def test_beyond_so_many_connections_it_says_that_it_is_busy(tmp_path: Path) -> None:
+    """Those that nobody says a word on count, too."""
+    few = "import gate.bot.server as s\ns._MOST_CONNECTIONS = 10\n"
+    place = Place(tmp_path)
+    with running_bot(place, environ=tweaked(tmp_path, few)), ExitStack() as held:
+        visitor = Visitor(place.url, place.port)
+        for _ in range(5):
+            held.enter_context(socket.create_connection(("127.0.0.1", place.port), 20))
+        assert visitor.get("/healthz").status == 200
+        for _ in range(5):
+            held.enter_context(socket.create_connection(("127.0.0.1", place.port), 20))
+        assert visitor.get("/healthz").status == 503
+        held.close()
+        deadline = time.monotonic() + 20
+        while visitor.get("/healthz").status != 200:
+            assert time.monotonic() < deadline
 
 
 def _listens(port: int) -> bool:
