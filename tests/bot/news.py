@@ -5,7 +5,7 @@ from typing import Any
 from gate.bot.notices import Notice
 from tests.bot.githubdata import REPOSITORY, sha
 
-URL = "https://gate.example.com/r/req-1"
+URL = "https://gate.example.com/requests/req-1"
 HOSTILE = "<!channel> @here [x](https://evil.example.com) `*_~<b>\n\r\u202e www.evil.example.com <https://evil.example.com|ok>"
 
 

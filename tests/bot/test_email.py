@@ -74,7 +74,7 @@ def test_a_message(plain: Mailbox) -> None:
 
 
 def test_a_long_link_is_not_broken(plain: Mailbox) -> None:
-    link = "https://gate.example.com/r/" + "x" * 300
+    link = "https://gate.example.com/requests/" + "x" * 300
     channel(plain).deliver(notice(url=link, title="Grüße"))
     assert f"\r\n{link}\r\n".encode() in plain.mails[0].data.replace(b"=\r\n", b"")
     assert link in plain.mails[0].message.get_content().splitlines()

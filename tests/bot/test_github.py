@@ -87,7 +87,7 @@ def test_progress_is_told(github: GitHub) -> None:
 
 
 def test_a_later_request_keeps_the_status(github: GitHub) -> None:
-    later = {"request_id": "req-2", "url": "https://gate.example.com/r/req-2"}
+    later = {"request_id": "req-2", "url": "https://gate.example.com/requests/req-2"}
     channel(github).deliver(notice())
     channel(github).deliver(notice(**later))
     channel(github).deliver(notice("expired"))

@@ -23,6 +23,7 @@ def id_token(audience: Any) -> str:
 
 
 REQUEST_TOKEN = "request-token-" + "y" * 20
+_MEMBERS = {"repository", "sha", "environment", "run_id", "attempt", "actors", "rerun"}
 
 Fault = Callable[["Handler"], None]
 
@@ -52,15 +53,16 @@ class Request:
 
     def as_json(self, poll_after: float) -> dict[str, Any]:
         """The members that both answers have."""
+        declined = dict(zip(("declined_by", "decline_reason"), self.declined, strict=True))
         return {
             "id": self.id,
-            "url": f"{self.url}/r/{self.id}",
+            "url": f"{self.url}/requests/{self.id}",
             "status": self.status,
             "needed": self.needed,
             "approvals": [{"approver": who, "expires_at": self.expires_at} for who, _ in self.approvals],
             "expires_at": self.expires_at,
             "poll_after": poll_after,
-        }
+        } | (declined if self.status == "declined" else {})
 
 
 class FakeBot:
@@ -117,6 +119,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.refuse(404, "There is nothing here.")
             elif self._bearer not in (API_TOKEN, ID_TOKEN, id_token(self.bot.url)):
                 self.refuse(401, f"The token does not prove who asks: {self._bearer}", hint="Use another one.")
+            elif unknown := body.keys() - _MEMBERS:
+                self.refuse(400, f"The question has an unknown member: {min(unknown)}")
             else:
                 request = self.bot.ask(body)
                 self.answer(request.as_json(self.bot.poll_after) | {"secret": request.secret} | self.bot.change)
@@ -135,15 +139,13 @@ class Handler(BaseHTTPRequestHandler):
             return
         request = self.bot.find(self.path.removeprefix("/api/requests/"))
         if request is None or self._bearer != request.secret:
-            self.refuse(404, "There is no such request.")
+            missing = request is None and self._bearer
+            self.refuse(404 if missing else 401, "There is no such request, or not for this job.")
             return
         if self.bot.on_poll:
             self.bot.on_poll.pop(0)(request)
-        more: dict[str, Any] = {}
-        if request.status == "approved":
-            more = {"tokens": [token for _, token in request.approvals]}
-        if request.status == "declined":
-            more = dict(zip(("declined_by", "decline_reason"), request.declined, strict=True))
+        tokens = [token for _, token in request.approvals]
+        more = {"tokens": tokens} if request.status == "approved" else {}
         self.answer(request.as_json(self.bot.poll_after) | more | self.bot.change)
 
     def answer(self, value: Any, status: int = 200, **headers: str) -> None:

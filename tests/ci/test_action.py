@@ -310,8 +310,8 @@ def test_what_an_earlier_step_left_behind_changes_nothing(job: Job) -> None:
 def test_the_deploy_bot_is_asked_and_its_approval_allows(job: Job) -> None:
     assert job.step("ask-allow") == ("success", "allow", "allowed")
     request = next(found for found in job.bot.requests.values() if found.asked["environment"] == "production")
-    assert job.steps["ask-allow"]["outputs"]["request-url"] == f"{job.bot.url}/r/{request.id}"
-    assert f'<a href="{job.bot.url}/r/{request.id}">' in job.summary("ask-allow")
+    assert job.steps["ask-allow"]["outputs"]["request-url"] == f"{job.bot.url}/requests/{request.id}"
+    assert f'<a href="{job.bot.url}/requests/{request.id}">' in job.summary("ask-allow")
     commands = job.commands("ask-allow")
     notice = next(index for index, (command, _) in enumerate(commands) if command == "notice")
     assert request.id in commands[notice][1]

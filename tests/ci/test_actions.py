@@ -215,7 +215,7 @@ def test_an_output_that_cannot_be_written_blocks(tmp_path: Path) -> None:
 def test_a_request_is_a_notice_an_output_and_a_link(tmp_path: Path) -> None:
     output, summary, stdout = tmp_path / "output", tmp_path / "summary", io.StringIO()
     files = {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(summary)}
-    url, shown = "https://gate.example.com/r/x%20y?a=1&b=2", "https://gate.example.com/r/x%2520y?a=1&b=2"
+    url, shown = "https://gate.example.com/requests/x%20y?a=1&b=2", "https://gate.example.com/requests/x%2520y?a=1&b=2"
     deployment = Deployment("acme/shop", "0123456789abcdef0123456789abcdef01234567", "production")
     announce_request(url, deployment, files | {"GATE_STOP_COMMANDS": "T0"}, stdout)
     assert stdout.getvalue().split("\n") == [
@@ -225,7 +225,7 @@ def test_a_request_is_a_notice_an_output_and_a_link(tmp_path: Path) -> None:
         "",
     ]
     assert read_outputs(output.read_text()) == {"request-url": url}
-    assert '<a href="https://gate.example.com/r/x%20y?a=1&amp;b=2">' in summary.read_text()
+    assert '<a href="https://gate.example.com/requests/x%20y?a=1&amp;b=2">' in summary.read_text()
 
 
 def test_tokens_are_hidden_where_the_runner_listens() -> None:

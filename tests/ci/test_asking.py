@@ -79,7 +79,7 @@ def test_request_prints_the_link_for_people_and_the_tokens_for_the_job(world: Wo
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [token for _, token in bot.only.approvals]
     assert done.stderr.splitlines() == [
-        f"gate: approval asked for: {bot.url}/r/{bot.only.id}",
+        f"gate: approval asked for: {bot.url}/requests/{bot.only.id}",
         "gate: waiting for at most 30m: 1 of 2 approvals (alice@example.com)",
         "gate: approved: 2 of 2 approvals (alice@example.com, bob@example.com)",
     ]
@@ -102,7 +102,7 @@ def test_what_request_gives_is_what_verify_takes(world: World, bot: FakeBot) -> 
 def test_request_that_only_asks_ends_with_one(world: World, bot: FakeBot) -> None:
     done = ask(world, bot, "--wait", "0")
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"gate: Approval asked for: {bot.url}/r/{bot.only.id}" in done.stderr
+    assert f"gate: Approval asked for: {bot.url}/requests/{bot.only.id}" in done.stderr
     assert [call[0] for call in bot.calls] == ["POST"]
     bot.only.approve(ALICE, world.token(sha=SHA, request_id=bot.only.id))
     again = ask(world, bot, "--wait", "0")
@@ -202,7 +202,7 @@ def test_request_on_github_hides_the_tokens_before_it_prints_them(world: World, 
     assert f"::add-mask::{bot.only.approvals[0][1]}" in done.stderr.splitlines()
     assert "::notice title=Approval needed::acme/shop at 0123456789ab for production: http" in done.stderr
     assert done.stdout == f"{bot.only.approvals[0][1]}\n"
-    assert f'<a href="{bot.url}/r/{bot.only.id}">' in (tmp_path / "summary").read_text()
+    assert f'<a href="{bot.url}/requests/{bot.only.id}">' in (tmp_path / "summary").read_text()
 
 
 # --- gate verify ----------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def test_verify_shows_the_link_and_the_progress_on_stderr(world: World, bot: Fak
     bot.on_ask = approves(world, ALICE)
     done = ask(world, bot, command="verify")
     assert done.stdout.startswith("ALLOWED")
-    assert done.stderr == f"gate: approval asked for: {bot.url}/r/{bot.only.id}\n"
+    assert done.stderr == f"gate: approval asked for: {bot.url}/requests/{bot.only.id}\n"
 
 
 def test_tokens_from_the_bot_and_from_elsewhere_count_together(world: World, bot: FakeBot) -> None:
@@ -284,7 +284,7 @@ def test_verify_that_ran_out_is_denied(world: World, bot: FakeBot) -> None:
 def test_verify_that_is_to_be_run_again_ends_at_once(world: World, bot: FakeBot) -> None:
     code, answer = verify(world, bot, "--rerun", "--wait", "6h")
     assert (code, answer["reason"]) == (1, "token.missing")
-    assert answer["message"] == f"Approval asked for: {bot.url}/r/{bot.only.id}"
+    assert answer["message"] == f"Approval asked for: {bot.url}/requests/{bot.only.id}"
     assert "runs this job again" in answer["hint"]
     assert (answer["record"], list(world.folder.glob("audit/**/*.json"))) == (None, []), "nobody has decided anything"
     assert (bot.only.asked["rerun"], len(bot.calls)) == (True, 1)
@@ -337,7 +337,7 @@ def test_on_github_the_link_comes_first_and_the_tokens_are_masked(
     lines = done.stdout.splitlines()
     assert lines[0] == f"::add-mask::{API_TOKEN}"
     word = lines[1].removeprefix("::stop-commands::")
-    link = f"{bot.url}/r/{bot.only.id}"
+    link = f"{bot.url}/requests/{bot.only.id}"
     what = f"acme/shop at {shop.head[:12]} for production"
     assert lines[2:8] == [
         f"::{word}::",

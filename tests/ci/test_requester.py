@@ -82,7 +82,7 @@ def test_it_asks_for_exactly_this_deployment(bot: FakeBot, clock: Clock) -> None
         )
     ]
     assert (asked.id, asked.secret) == (bot.only.id, bot.only.secret)
-    assert asked.url == f"{bot.url}/r/{asked.id}"
+    assert asked.url == f"{bot.url}/requests/{asked.id}"
     assert asked.secret not in repr(asked)
 
 
@@ -271,14 +271,14 @@ def test_a_silent_bot_is_given_up(bot: FakeBot, clock: Clock, monkeypatch: pytes
 @pytest.mark.parametrize(
     "url",
     [
-        "https://evil.example/r/1",
-        "{url}.evil.example/r/1",
+        "https://evil.example/requests/1",
+        "{url}.evil.example/requests/1",
         "{url}@evil.example/",
         "{url}",
-        "{url}/r/1 2",
+        "{url}/requests/1 2",
         "{url}/\u202ex",
         "{url}/<script>",
-        "{url}/r/1\n::error::x",
+        "{url}/requests/1\n::error::x",
         "//127.0.0.1/x",
         "javascript:alert(1)",
         "{url}/" + "x" * 500,
