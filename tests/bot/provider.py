@@ -78,7 +78,7 @@ class Provider:
             "name": "Alice",
         }
         self.userinfo: dict[str, Any] = {}
-        self.github_user: dict[str, Any] = {"login": "alice", "id": 4711, "name": "Alice", "type": "User"}
+        self.github_user: dict[str, Any] = github_account("alice", 4711)
         self.refusal = ""
         self.sends_iss = True
         self.auth_methods = ["client_secret_basic", "client_secret_post"]
@@ -211,6 +211,42 @@ class Provider:
         if request.headers.get("authorization", "").removeprefix("Bearer ") not in self._tokens:
             return Reply(401, {"message": "Bad credentials"})
         return Reply(200, self.userinfo if request.path == "/userinfo" else self.github_user)
+
+
+def github_account(login: str, number: int) -> dict[str, Any]:
+    """What GitHub's API tells of the account whose token is shown (REST, "Get the authenticated user")."""
+    api = f"https://api.github.com/users/{login}"
+    lists = {f"{name}_url": f"{api}/{name}" for name in ("followers", "subscriptions", "repos", "received_events")}
+    return lists | {
+        "login": login,
+        "id": number,
+        "node_id": "MDQ6VXNlcjQ3MTE=",
+        "avatar_url": "https://avatars.githubusercontent.com/u/4711?v=4",
+        "gravatar_id": "",
+        "url": api,
+        "html_url": f"https://github.com/{login}",
+        "organizations_url": f"{api}/orgs",
+        "following_url": f"{api}/following{{/other_user}}",
+        "gists_url": f"{api}/gists{{/gist_id}}",
+        "starred_url": f"{api}/starred{{/owner}}{{/repo}}",
+        "events_url": f"{api}/events{{/privacy}}",
+        "type": "User",
+        "user_view_type": "public",
+        "site_admin": False,
+        "name": login.title(),
+        "company": None,
+        "blog": "",
+        "location": None,
+        "email": None,
+        "hireable": None,
+        "bio": None,
+        "public_repos": 2,
+        "public_gists": 0,
+        "followers": 20,
+        "following": 0,
+        "created_at": "2008-01-14T04:33:35Z",
+        "updated_at": "2026-01-14T04:33:35Z",
+    }
 
 
 _GITHUB = {  # as GitHub documents them; numbers are texts

@@ -17,7 +17,7 @@ from gate.bot.request import ApprovalRequest
 from gate.bot.state import Document, open_state
 from tests.bot import github
 from tests.bot.githubdata import TOKEN
-from tests.bot.provider import Provider, serving
+from tests.bot.provider import CLIENT_ID, Provider, github_account, serving
 from tests.bot.running import API_TOKEN, SECRETS, Place, running_bot
 from tests.bot.visit import Visit
 from tests.core.authenticator import Authenticator
@@ -64,6 +64,8 @@ class Stage:
             self.gitlab = stack.enter_context(serving(Provider()))
             self.hub = stack.enter_context(github.serving())
             self.place.sign_in_with(self.provider)
+            client = {"client_id": CLIENT_ID, "client_secret": "env:SIGN_IN_SECRET"}
+            self.place.settings["sign_in"].append({"name": "GitHub", "github": self.provider.url, **client})
             self.place.settings["jobs"]["oidc"] = [
                 {"issuer": self.provider.url, "kind": "github", "repositories": ["acme/*"]},
                 {"issuer": self.gitlab.url, "kind": "gitlab", "repositories": ["acme/web/*"]},
@@ -111,6 +113,7 @@ class Stage:
         """Be the one who signs in next."""
         address = name if "@" in name else f"{name}@example.com"
         self.provider.user = {"sub": address, "email": address, "email_verified": True, "name": name.title()}
+        self.provider.github_user = github_account(name.partition("@")[0], 4711)
 
     @contextmanager
     def job(self, environment: str, *options: str, **changes: str) -> Iterator["subprocess.Popen[str]"]:

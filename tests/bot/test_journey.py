@@ -212,3 +212,22 @@ def test_every_page_leads_through_sign_in_and_back(stage: Stage, browser: Browse
     assert browser.driver.current_url == f"{stage.url}{path}"
     browser.press("Sign out")
     assert browser.heading == "Sign in"
+
+
+def test_signing_in_with_github(stage: Stage, browser: Browser) -> None:
+    """The policy knows people by their logins there, too; and whom it does not know gets nowhere."""
+    asked = stage.ask("solo")
+    browser.hold(stage.passkeys["alice"])
+    stage.arriving("mallory")
+    browser.open(asked.url)
+    browser.press("Continue with GitHub")
+    assert "You have signed in, but the policy does not know you." in browser.text
+    stage.arriving("alice")
+    browser.open(asked.url)
+    browser.press("Continue with GitHub")
+    assert browser.driver.current_url == asked.url
+    footer = browser.driver.find_element(By.TAG_NAME, "footer").text
+    assert "Signed in as alice@example.com with GitHub." in footer
+    browser.press("Approve with your passkey")
+    assert "Approved." in browser.text
+    assert stage.poll(asked)["approvals"][0]["approver"] == "alice@example.com"

@@ -19,6 +19,7 @@ from gate.errors import PolicyError, UsageError
 from gate.models import Identity
 from gate.people import People, Person
 from gate.strictyaml import parse
+from tests.bot import description
 from tests.bot.provider import CLIENT_ID, CLIENT_SECRET, Provider, Reply, Request, serving
 from tests.parts import free_port
 
@@ -366,6 +367,17 @@ def test_signing_in_with_github(provider: Provider) -> None:
     assert sign_in(settings(provider, "github")) == SignedIn((Identity("login", "alice"),), "Alice", "SSO")
     [request] = [request for request in provider.requests if request.path == "/api/v3/user"]
     assert request.headers["authorization"].startswith("Bearer ")
+
+
+def test_the_provider_tells_of_an_account_as_github_does(provider: Provider) -> None:
+    """As GitHub describes its API: with the token that it gave, and without."""
+    user = description.operation("GET", "/user")
+    sign_in(settings(provider, "github"))
+    [shown] = [request for request in provider.requests if request.path == "/api/v3/user"]
+    for request in (shown, shown._replace(headers={})):
+        reply = provider.reply(request)
+        description.check_request(user, request.form, None)
+        description.check_response(user, reply.status, reply.body)
 
 
 def test_an_account_s_number_goes_with_it_at_github_com() -> None:
