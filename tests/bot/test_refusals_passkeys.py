@@ -1,16 +1,19 @@
 """Only the engineer's own passkey, used for these very claims, once, makes an approval."""
 
+import base64
 import json
 import time
+from pathlib import Path
 
 import pytest
+import requests
 from selenium.webdriver.common.by import By
 
 from gate.issuer import Issuer
 from tests.bot.browser import Browser
 from tests.bot.stage import Asked, Stage
 from tests.bot.visit import Visit
-from tests.core.authenticator import UP, Authenticator
+from tests.core.authenticator import AT, BE, BS, UP, UV, Authenticator, base64url
 
 NOT_USED = "The passkey was not used: it was cancelled, took too long, or is not on this device."
 
@@ -136,6 +139,39 @@ def test_what_was_said_when_the_passkey_was_used_counts(stage: Stage) -> None:
     assertion = alice.passkey.assert_(alice.challenge(asked.id, reason="said before"))
     assert alice.approve(asked.id, assertion, reason="said after").status_code == 303
     assert stage.request(asked).approvals[0].reason == "said before"
+
+
+def enrolling(stage: Stage, flags: int) -> requests.Response:
+    """What erin gets who makes a passkey with these flags."""
+    erin = stage.visit("erin")
+    options = erin.post("/passkeys/options").json()
+    assert options["authenticatorSelection"]["userVerification"] == "required"
+    passkey = Authenticator(stage.url, "localhost", name="erin")
+    challenge = base64.urlsafe_b64decode(options["challenge"] + "==")
+    return erin.post("/passkeys", credential=json.dumps(passkey.create(challenge, flags=flags)))
+
+
+def test_a_new_passkey_that_verified_nobody(stage: Stage) -> None:
+    """One that answers to any finger is nobody's: it is not even shown for the policy."""
+    before = stage.records()
+    for flags in (UP | AT, UP | BE | BS | AT):
+        answer = enrolling(stage, flags)
+        assert answer.status_code == 403, answer.text
+        assert "ask for your finger, face or PIN" in answer.json()["error"]["hint"]
+    assert stage.records() == before
+
+
+def test_a_new_passkey_is_recorded(stage: Stage) -> None:
+    """Whoever audits the policy's passkeys finds who made each, and when."""
+    before = {*stage.records()}
+    answer = enrolling(stage, UP | UV | AT)
+    assert answer.status_code == 200, answer.text
+    [path] = {*stage.records()} - before
+    told = json.loads(Path(path).read_bytes())
+    key_id = base64url(Authenticator(name="erin").credential.id)
+    assert (told["event"], told["who"], told["message"]) == ("enrolment", "erin@example.com", f"its id is {key_id}")
+    assert told["deployment"] is None
+    assert key_id in answer.text
 
 
 def forged(stage: Stage, asked: Asked, assertion: str) -> str:

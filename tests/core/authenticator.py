@@ -88,6 +88,23 @@ class Authenticator:
             "signature": base64url(self.sign(authenticator_data + hashlib.sha256(data).digest())),
         }
 
+    def create(self, challenge: bytes, /, *, flags: int = SYNCED | AT) -> dict[str, Any]:
+        """The new passkey, as a browser tells of it to whoever asked for one with `challenge`; nobody attests it."""
+        client = {"type": "webauthn.create", "challenge": base64url(challenge), "origin": self.origin}
+        key_id = self.credential.id
+        data = hashlib.sha256(self.rp_id.encode()).digest() + bytes([flags]) + bytes(4)
+        data += bytes(16) + len(key_id).to_bytes(2, "big") + key_id + self.credential.cose
+        head = b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData"  # CBOR: {fmt: "none", attStmt: {}, authData: …}
+        return {
+            "id": base64url(key_id),
+            "rawId": base64url(key_id),
+            "type": "public-key",
+            "response": {
+                "clientDataJSON": base64url(json.dumps(client, separators=(",", ":")).encode()),
+                "attestationObject": base64url(head + b"\x59" + len(data).to_bytes(2, "big") + data),
+            },
+        }
+
     def approve(self, claims: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
         """The claims with this passkey's assertion over them; `changes` are those of `assert_`."""
         return {**claims, "passkey": self.assert_(challenge_of(claims), **changes)}  # noqa: UP005 (not that one)
