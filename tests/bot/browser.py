@@ -115,6 +115,11 @@ class Browser:
         """The page's heading."""
         return self.driver.find_element(By.TAG_NAME, "h1").text
 
+    @property
+    def quotes(self) -> list[str]:
+        """The text of others on the page, in order: what stands in a box that says so."""
+        return [quote.text for quote in self.driver.find_elements(By.CSS_SELECTOR, "main .theirs")]
+
     def button(self, words: str) -> WebElement:
         """The button or link that says so."""
         path = f"//button[contains(normalize-space(.), '{words}')] | //a[contains(normalize-space(.), '{words}')]"
