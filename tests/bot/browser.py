@@ -171,6 +171,23 @@ class Browser:
             )
         )
 
+    def is_dark(self) -> bool:
+        """Is the page's ground darker than its letters?"""
+        ground, ink = self.driver.execute_script(
+            "const {backgroundColor, color} = getComputedStyle(document.body);"
+            "return [backgroundColor, color].map((rgb) => rgb.match(/[0-9]+/g).slice(0, 3).map(Number));"
+        )
+        return bool(sum(ground) < sum(ink))
+
+    def heard(self) -> list[tuple[str, str]]:
+        """What a screen reader is told of the page: roles with their names, those of headings with their level."""
+        nodes = self.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        return [(_role(node), str(node.get("name", {}).get("value", ""))) for node in nodes if not node["ignored"]]
+
+    def live(self, role: str) -> str:
+        """What is read out as soon as it is there: `status` in a pause, `alert` at once."""
+        return self.driver.find_element(By.CSS_SELECTOR, f"main [role={role}]").text
+
     def taken(self, most: int | None = None) -> bytes:
         """A picture of the page as a PNG: all of it, or the `most` pixels at its top."""
         size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
@@ -178,6 +195,11 @@ class Browser:
         clip = {"x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1}
         answer = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
         return base64.b64decode(answer["data"])
+
+
+def _role(node: dict[str, Any]) -> str:
+    level = next((one["value"]["value"] for one in node["properties"] if one["name"] == "level"), "")
+    return f"{node['role']['value']}{level}"
 
 
 def _is_stale(element: WebElement) -> bool:

@@ -1,6 +1,7 @@
 """The pages for everybody: by phone and by desk, in light and dark, by keyboard, by ear, and whatever others wrote."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from tests.bot import scenes
 from tests.bot.browser import DESK, PHONE, Browser
 from tests.bot.description import NODE
 from tests.bot.scenes import SCENES, hostile
@@ -24,6 +26,7 @@ axe.run(document, {resultTypes: ["violations"], preload: false}).then(
   (found) => done(found.violations.map((one) => `${one.id}: ${one.help}: ${one.nodes.map((node) => node.html)}`)),
   (error) => done([String(error)]));
 """
+NAMED = {"navigation", "region", "heading1", "heading2", "link", "button", "textbox", "combobox", "DisclosureTriangle"}
 _FEATURES = """
 const box = (element) => element.getBoundingClientRect();
 return {
@@ -50,11 +53,12 @@ def test_a_page(stage: Stage, browser: Browser, scene: Scene) -> None:
     for size in (PHONE, DESK):
         for dark in (False, True):
             browser.resize(size, dark=dark)
+            assert browser.is_dark() == dark
             assert browser.driver.execute_async_script(_RUN) == [], (size, dark)
     assert browser.driver.title.endswith(" · Deploy Gate")
-    for width in (320, 360):
-        browser.resize((width, 780))
-        assert not browser.is_too_wide(), width
+    for size in ((320, 780), PHONE, DESK):
+        browser.resize(size)
+        assert not browser.is_too_wide(), size
         features = browser.driver.execute_script(_FEATURES)
         assert features == {
             "lang": "en",
@@ -64,6 +68,35 @@ def test_a_page(stage: Stage, browser: Browser, scene: Scene) -> None:
             "small": [],
             "outside": [],
         }
+    check_by_ear(browser)
+
+
+def check_by_ear(browser: Browser) -> None:
+    """Check what a screen reader makes of the page: where its parts are, and what each is called."""
+    heard = browser.heard()
+    roles = Counter(role for role, _ in heard)
+    assert [roles[role] for role in ("banner", "main", "contentinfo", "heading1")] == [1, 1, 1, 1]
+    assert [role for role, name in heard if role in NAMED and not name] == []
+    assert roles["region"] == len(browser.driver.find_elements(By.TAG_NAME, "section")), (
+        "a section has its heading's name"
+    )
+
+
+@pytest.mark.parametrize(
+    ("scene", "role", "words"),
+    [
+        (scenes.given, "status", "You have approved this."),
+        (scenes.approved, "status", "Approved."),
+        (scenes.declined, "status", "Declined by carol@example.com"),
+        (scenes.expired, "status", "Nobody approved in time."),
+        (scenes.not_this_person, "status", "alice@example.com"),
+        (scenes.enrolled, "status", "It does not count yet."),
+        (scenes.error, "alert", "There is no such request."),
+    ],
+)
+def test_what_came_of_it_is_read_out(stage: Stage, browser: Browser, scene: Scene, role: str, words: str) -> None:
+    scene(stage, browser)
+    assert words in browser.live(role)
 
 
 def weight(stage: Stage, page: bytes) -> int:

@@ -22,6 +22,7 @@ def trouble(browser: Browser) -> str:
     """What stands below the button once the passkey was not used."""
     shown = browser.driver.find_element(By.ID, "trouble")
     browser.wait(shown.is_displayed)
+    assert shown.get_attribute("role") == "alert", "read out at once"
     return str(shown.text)
 
 
