@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio import CapacityLimiter
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
@@ -15,9 +16,11 @@ from gate.bot.operations import Operations, healthz
 from gate.bot.pages import Pages
 from gate.bot.signinpages import SignInPages
 from gate.bot.site import Site
-from gate.bot.web import Endpoint, Handler, Shell
+from gate.bot.web import MAX_BODY, Endpoint, Handler, Shell
 from gate.bot.webhook import MAX_BODY as MAX_WEBHOOK
 from gate.bot.webhooks import Webhooks
+
+_ASKING, _SIGNING_IN = 16, 8  # threads that may wait for others
 
 
 def create_app(site: Site) -> ASGIApp:
@@ -25,7 +28,7 @@ def create_app(site: Site) -> ASGIApp:
     endpoint = Endpoint(site.cookie_name, site.sessions.of, site.error_page)
     routes = [
         Route("/healthz", healthz, methods=["GET"]),
-        Route("/webhooks/github", endpoint(Webhooks(site).github, MAX_WEBHOOK), methods=["POST"]),
+        *_waiting(site, endpoint),
         *(Route(path, endpoint(handler), methods=[method]) for method, path, handler in _handlers(site)),
     ]
 
@@ -39,7 +42,21 @@ def create_app(site: Site) -> ASGIApp:
     return Shell(Starlette(routes=[*routes, nowhere], lifespan=lifespan), url=site.url)
 
 
+def _waiting(site: Site, endpoint: Endpoint) -> list[Route]:
+    """Where others are asked: the CIs' issuers and GitHub, or whoever people sign in with."""
+    sign_in, asking, signing_in = SignInPages(site), CapacityLimiter(_ASKING), CapacityLimiter(_SIGNING_IN)
+    max_webhook = MAX_WEBHOOK if site.webhook_secret else MAX_BODY
+    return [
+        Route("/webhooks/github", endpoint(Webhooks(site).github, max_webhook, asking), methods=["POST"]),
+        Route("/api/requests", endpoint(JobsApi(site).ask, threads=asking), methods=["POST"]),
+        Route("/requests/{id}/look-up", endpoint(Pages(site).look_up, threads=asking), methods=["POST"]),
+        Route("/sign-in/{number}", endpoint(sign_in.start, threads=signing_in), methods=["GET"]),
+        Route("/sign-in/{number}/callback", endpoint(sign_in.callback, threads=signing_in), methods=["GET"]),
+    ]
+
+
 def _handlers(site: Site) -> list[tuple[str, str, Handler]]:
+    """Whatever asks nobody but the policy, the stores and the signer."""
     pages, sign_in, jobs, operations = Pages(site), SignInPages(site), JobsApi(site), Operations(site)
     handlers: list[tuple[str, str, Handler]] = [
         ("GET", "/", pages.home),
@@ -47,16 +64,12 @@ def _handlers(site: Site) -> list[tuple[str, str, Handler]]:
         ("POST", "/requests/{id}/challenge", pages.challenge),
         ("POST", "/requests/{id}/approve", pages.approve),
         ("POST", "/requests/{id}/decline", pages.decline),
-        ("POST", "/requests/{id}/look-up", pages.look_up),
         ("GET", "/passkeys", pages.passkeys),
         ("POST", "/passkeys", pages.enrol),
         ("POST", "/passkeys/options", pages.enrolment_options),
         ("GET", "/history", HistoryPages(site).history),
         ("GET", "/sign-in", sign_in.page),
-        ("GET", "/sign-in/{number}", sign_in.start),
-        ("GET", "/sign-in/{number}/callback", sign_in.callback),
         ("POST", "/sign-out", sign_in.sign_out),
-        ("POST", "/api/requests", jobs.ask),
         ("GET", "/api/requests/{id}", jobs.poll),
         ("GET", "/readyz", operations.readyz),
         ("GET", "/metrics", operations.metrics),

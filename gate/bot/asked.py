@@ -35,6 +35,12 @@ class Asked(NamedTuple):
         or an API token."""
         return self.job.issuer if "repository" in self.said else f"{self.job.issuer} {self.deployment.repository}"
 
+    @property
+    def beginner(self) -> str:
+        """The same where it is counted how many requests somebody begins. Jobs that are proved to be of an environment,
+        into which the CI lets not every job, are not kept out by those that are not."""
+        return self.asker if "environment" in self.said else f"{self.asker} {self.deployment.environment}"
+
 
 class _Body(NamedTuple):
     repository: str

@@ -102,7 +102,7 @@ def own_github(settings: Settings) -> str:
     found = [one.url for one in settings.jobs.oidc if one.kind == "github"]
     if settings.github is None:
         return ""
-    if len(found) == 1:
+    if len(found) == 1 and not github_host(found[0]):  # of one that does not tell, it is that one
         return found[0]
     return next((url for url in found if github_host(url) == web_url(settings.github.api_url)), "")
 

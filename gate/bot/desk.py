@@ -100,7 +100,8 @@ class Desk:
             if before is not None and not new:
                 more = joined(before, asked, held)
                 return before if more == before else more
-            self._limits.hit("begin", asked.asker)
+            if not held:  # GitHub says it once, and of jobs that it holds
+                self._limits.hit("begin", asked.beginner)
             request = begun(key, asked, before, held=held, now=now, life=self._life)
             self._herald.announce(request, "expired", due_at=request.expires_at)
             self._herald.announce(request, "asked", due_at=now + _UNTOLD)
@@ -220,14 +221,15 @@ class Desk:
             passkey=assertion is not None,
         )
         self._logbook.approved(standing.request.deployment, given)
-        return self._closed(standing, "approved", lambda newest: self._approved(newest, given))
+        return self._closed(standing, "approved", _check_question, lambda newest: self._approved(newest, given))
 
     def decline(self, key: str, question: str, person: str, reason: str) -> ApprovalRequest:
-        """Take the person's no to the question that the page showed, which is final.
+        """Take the person's no to the question that the page showed, which is final. Whoever says no to it says no to
+        what the job adds meanwhile: otherwise a job that keeps adding could not be declined.
 
         Raises:
             NotAllowed: they may not decide on it.
-            Conflict: it is no longer open, or something else is asked now.
+            Conflict: it is no longer open, or was asked anew.
         """
         standing = self.find(key)
         try:
@@ -235,10 +237,12 @@ class Desk:
         except Denied as denial:
             raise NotAllowed.by(denial) from None
         _check_open(standing)
-        _check_question(standing, question)
+        _check_generation(standing, question)
         declined = Declined(approver, reason, self._now)
         self._logbook.declined(standing.request.deployment, declined)
-        return self._closed(standing, "declined", lambda newest: replace(newest.request, declined=declined))
+        return self._closed(
+            standing, "declined", _check_generation, lambda newest: replace(newest.request, declined=declined)
+        )
 
     def look_up(self, key: str) -> ApprovalRequest | None:
         """Ask the forge for the facts of a request, unless they are known; None if the request is gone by then."""
@@ -275,14 +279,18 @@ class Desk:
         return replace(request, approvals=(*request.live(newest.now), given))
 
     def _closed(
-        self, seen: Standing, news: Literal["approved", "declined"], change: Callable[[Standing], ApprovalRequest]
+        self,
+        seen: Standing,
+        news: Literal["approved", "declined"],
+        check: Callable[[Standing, str], None],
+        change: Callable[[Standing], ApprovalRequest],
     ) -> ApprovalRequest:
-        """Change the request that somebody saw while it was open, and have it told if that closed it. The errand is
-        written first: whoever dies now leaves it to another bot."""
+        """Change the request that somebody saw while it was open, and have it told if that closed it; `check` compares
+        it with the question that they saw. The errand is written first: whoever dies now leaves it to another bot."""
 
         def checked(newest: Standing) -> ApprovalRequest:
             _check_open(newest)
-            _check_question(newest, seen.question)
+            check(newest, seen.question)
             return change(newest)
 
         self._herald.announce(seen.request, news, due_at=self._now + _UNTOLD)
@@ -310,6 +318,15 @@ def _check_open(standing: Standing) -> None:
 def _check_question(standing: Standing, question: str) -> None:
     """Check that a decision is about what its page showed."""
     if standing.question != question:
-        raise Conflict(
-            "The request has changed since you opened the page.", hint="Look at it again, and decide from there."
-        )
+        raise _changed()
+
+
+def _check_generation(standing: Standing, question: str) -> None:
+    if standing.question.partition(".")[0] != question.partition(".")[0]:
+        raise _changed()
+
+
+def _changed() -> Conflict:
+    return Conflict(
+        "The request has changed since you opened the page.", hint="Look at it again, and decide from there."
+    )

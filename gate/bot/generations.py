@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gate.bot.errors import BotError
 from gate.bot.request import ApprovalRequest
 
 if TYPE_CHECKING:
@@ -27,12 +28,24 @@ def is_over(request: ApprovalRequest, needed: int, asked: "Asked", held: str, no
 
 
 def joined(request: ApprovalRequest, asked: "Asked", held: str) -> ApprovalRequest:
-    """The request with what a run adds that asks for it again: who re-ran it is one of its actors, too."""
-    actors = tuple(dict.fromkeys((*asked.deployment.actors, *request.deployment.actors)))[:_MOST_ACTORS]
+    """The request with what a run adds that asks for it again: who re-ran it is one of its actors, too, and what
+    GitHub's webhook did not tell.
+
+    Raises:
+        BotError: those are more actors than a deployment can have; none is forgotten for another.
+    """
+    actors = tuple(dict.fromkeys((*asked.deployment.actors, *request.deployment.actors)))
+    if len(actors) > _MOST_ACTORS:
+        raise BotError("Too many people have had a hand in this run.", expected=f"at most {_MOST_ACTORS} actors")
+    job = asked.job
     return replace(
         request,
         deployment=replace(request.deployment, actors=actors),
-        attempt=max(request.attempt, asked.job.attempt),
+        attempt=max(request.attempt, job.attempt),
+        run_url=request.run_url or job.run_url,
+        ref=request.ref or job.ref,
+        workflow=request.workflow or job.workflow,
+        event=request.event or job.event,
         said=tuple(sorted({*request.said, *asked.said})),
         rerun=request.rerun or asked.rerun,
         held=request.held or held,

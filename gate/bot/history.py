@@ -25,8 +25,8 @@ _EVENTS = {
 
 
 class Entry(NamedTuple):
-    """One record as the page shows it; `tone` colours its `word`. `who` is "" where the
-    message names them, `place` says which number of which log it is. `at` is in epoch seconds."""
+    """One record as the page shows it; `tone` colours its `word`. `who` is "" where the message names them, `reason` is
+    what people said, `place` says which number of which log it is. `at` is in epoch seconds."""
 
     place: str
     at: int
@@ -39,11 +39,18 @@ class Entry(NamedTuple):
     run_id: str
 
 
+class Start(NamedTuple):
+    """Where a page begins: at the records of that time (epoch seconds), but for the `skip` first of them."""
+
+    at: int
+    skip: int
+
+
 class Selected(NamedTuple):
-    """What the page shows, and where older ones begin: before that time (epoch seconds), 0 where there are none."""
+    """What the page shows, and where older ones begin, None where there are none."""
 
     entries: list[Entry]
-    older: int
+    older: Start | None
 
 
 Stores = tuple[AuditLog, ReplayStore]
@@ -64,9 +71,9 @@ class History:
         paths = {stream.path for _, heads in self._stores() for stream in heads.heads()}
         return sorted(paths, key=lambda path: (path == BOT_STREAM.path, path))
 
-    def select(self, path: str, sha: str, before: int) -> Selected:
+    def select(self, path: str, sha: str, start: Start | None) -> Selected:
         """The newest records of a stream, of all logs together; with `sha` only those on a commit that starts so, with
-        `before` only those from before that time (epoch seconds).
+        `start` only those from there on.
 
         Raises:
             AuditUnavailable, ReplayUnavailable: they can't be read, or are not those that were chained.
@@ -75,15 +82,17 @@ class History:
         stream = Stream(repository, environment)
         records = merge(*(newest(*stores, stream) for stores in self._stores()), key=lambda record: -record.at)
         entries: list[Entry] = []
+        here = Start(-1, 0)
         for record in records:
-            if before and record.at >= before:
+            here = Start(record.at, here.skip + 1 if record.at == here.at else 0)
+            if start and (-here.at, here.skip) < (-start.at, start.skip):
                 continue
-            if len(entries) >= SHOWN and record.at < entries[-1].at:
-                return Selected(entries, entries[-1].at)
+            if len(entries) == SHOWN:
+                return Selected(entries, here)
             entry = _entry(record)
             if entry.sha.startswith(sha):
                 entries.append(entry)
-        return Selected(entries, 0)
+        return Selected(entries, None)
 
 
 def _entry(record: AnyRecord) -> Entry:
@@ -91,10 +100,10 @@ def _entry(record: AnyRecord) -> Entry:
     sha, run_id = (deployment.sha, deployment.run_id) if deployment else ("", "")
     if isinstance(record, Happened):
         tone, word = _EVENTS[record.event]
-        place, who, reason = f"Event {record.seq}", record.who, ""
+        place, who, message, reason = f"Event {record.seq}", record.who, "", record.message
     else:
         tone = verdict(record.reason)
-        word, place, who = _WORDS[tone], f"Record {record.seq}", ""
+        word, place, who, message = _WORDS[tone], f"Record {record.seq}", "", record.message
         reason = "; ".join(str(approval["reason"]) for approval in record.approvals if approval.get("reason"))
     return Entry(
         place=place,
@@ -103,7 +112,7 @@ def _entry(record: AnyRecord) -> Entry:
         word=word,
         sha=sha,
         who=who,
-        message=record.message,
+        message=message,
         reason=reason,
         run_id=run_id,
     )

@@ -5,12 +5,14 @@ import re
 from starlette.responses import Response
 
 from gate.bot.errors import BotError, Unavailable
-from gate.bot.history import LOOKED_AT
+from gate.bot.history import LOOKED_AT, Start
 from gate.bot.site import Site
 from gate.bot.web import Call
 from gate.errors import Undecided
 
 _SHA = re.compile(r"[0-9a-f]{0,64}")
+_START = re.compile(r"([0-9]{1,12})\.([0-9]{1,6})")
+_MOST_STREAMS = 100  # that people choose from
 
 
 class HistoryPages:
@@ -23,19 +25,21 @@ class HistoryPages:
         """`GET /history`."""
         if self._site.visitor_or_none(call) is None:
             return self._site.sign_in_page(call)
-        sha, before = call.query.get("sha", "").strip().lower(), call.query.get("before", "")
-        if not _SHA.fullmatch(sha) or not re.fullmatch(r"[0-9]{0,12}", before):
+        sha = call.query.get("sha", "").strip().lower()
+        if not _SHA.fullmatch(sha):
             raise BotError("That is not the beginning of a commit id.", expected="up to 64 hex digits", actual=sha[:80])
+        start = _start(call.query.get("start", ""))
         try:
             streams = self._site.history.streams()
             chosen = self._chosen(call, streams)
-            entries, older = self._site.history.select(chosen, sha, int(before or 0)) if chosen else ([], 0)
+            entries, older = self._site.history.select(chosen, sha, start) if chosen else ([], None)
         except Undecided as error:
             raise Unavailable(error.message, hint=error.hint) from None
         return self._site.page(
             "history.html",
             call,
-            streams=streams,
+            streams=streams[:_MOST_STREAMS],
+            others=len(streams[_MOST_STREAMS:]),
             chosen=chosen,
             sha=sha,
             entries=entries,
@@ -46,3 +50,10 @@ class HistoryPages:
     def _chosen(self, call: Call, streams: list[str]) -> str:
         asked = call.query.get("stream", "")
         return asked if asked in streams else next(iter(streams), "")
+
+
+def _start(text: str) -> Start | None:
+    match = _START.fullmatch(text)
+    if text and not match:
+        raise BotError("There is no such page.", hint="Begin with the newest records.")
+    return Start(int(match[1]), int(match[2])) if match else None

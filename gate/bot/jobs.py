@@ -49,6 +49,22 @@ class Doorkeeper:
             return self._job(credential)
         raise NotProved("The API token is not one of those that bot.yaml lists.", hint="It may have been replaced.")
 
+    def check_speaks(self, url: str, repository: str) -> None:
+        """Check that this issuer may speak of that repository. One that is not listed speaks of none to a job, and
+        nothing is said here of what its forge's webhooks may.
+
+        Raises:
+            NotAllowed: it may not.
+        """
+        _, ci = self._issuers.get(url, (None, None))
+        if ci and ci.repositories and not any(pattern.matches(repository) for pattern in ci.repositories):
+            raise NotAllowed(
+                "This issuer may not speak of this repository.",
+                hint="Which it may speak of is in bot.yaml, under jobs: oidc: repositories.",
+                expected="a repository that bot.yaml lists for the issuer",
+                actual=repository,
+            )
+
     def _token(self, credential: str) -> ApiToken | None:
         """The API token that this is. Every one is compared, each in constant time."""
         digest = hashlib.sha256(credential.encode("ascii")).digest()
@@ -74,11 +90,5 @@ class Doorkeeper:
                 actual=printable(str(claims["aud"])),
             )
         job = read_job(ci.kind, url, claims)
-        if ci.repositories and not any(pattern.matches(job.repository) for pattern in ci.repositories):
-            raise NotAllowed(
-                "This issuer may not speak of this repository.",
-                hint="Which it may speak of is in bot.yaml, under jobs: oidc: repositories.",
-                expected="a repository that bot.yaml lists for the issuer",
-                actual=job.repository,
-            )
+        self.check_speaks(url, job.repository)
         return job if ci.kind != "github" or self._github in (None, url) else job._replace(forge="elsewhere")

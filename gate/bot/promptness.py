@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-SECONDS = 15.0  # to send a request's head: from the connection's begin, and again from each answer's end
+SECONDS = 15.0  # to send the first request's head, or what is left of one that is answered already
+IDLE_SECONDS = 75.0  # for the next one: load balancers keep connections for 60, and must be the ones that close them
 READ_SECONDS = 30.0  # to take what was written
 
 
@@ -17,14 +19,17 @@ class Prompt(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
-        self._head = _Timer(self.loop, SECONDS, transport.close)
-        self._taking = _Timer(self.loop, READ_SECONDS, transport.abort)
+        self._head = _Timer(self.loop, transport.close)
+        self._taking = _Timer(self.loop, transport.abort)
         transport.set_write_buffer_limits(high=0)  # so that `pause_writing` tells of whatever is not yet taken
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        super().data_received(data)
+        try:
+            super().data_received(data)
+        except h11.LocalProtocolError:  # uvicorn would refuse what it has answered already
+            self.transport.close()
         self._await_head()
 
     def on_response_complete(self) -> None:
@@ -35,7 +40,7 @@ class Prompt(H11Protocol):
     def pause_writing(self) -> None:
         """See `asyncio.BaseProtocol`."""
         super().pause_writing()
-        self._taking.start()
+        self._taking.start(READ_SECONDS)
 
     def resume_writing(self) -> None:
         """See `asyncio.BaseProtocol`."""
@@ -51,7 +56,7 @@ class Prompt(H11Protocol):
     def _await_head(self) -> None:
         """Wait for one, unless a request is under way."""
         if self.cycle is None or self.cycle.response_complete:
-            self._head.start()
+            self._head.start(IDLE_SECONDS if self.cycle and self.conn.their_state is h11.IDLE else SECONDS)
         else:
             self._head.stop()
 
@@ -59,13 +64,13 @@ class Prompt(H11Protocol):
 class _Timer:
     """Does `act` after so many seconds, unless it is stopped before. To start one that runs changes nothing."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, act: Callable[[], None]) -> None:
-        self._loop, self._seconds, self._act = loop, seconds, act
+    def __init__(self, loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
+        self._loop, self._act = loop, act
         self._handle: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
+    def start(self, seconds: float) -> None:
         if self._handle is None:
-            self._handle = self._loop.call_later(self._seconds, self._act)
+            self._handle = self._loop.call_later(seconds, self._act)
 
     def stop(self) -> None:
         if self._handle is not None:

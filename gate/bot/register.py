@@ -37,17 +37,16 @@ class Standing(NamedTuple):
 
     @property
     def question(self) -> str:
-        """What is asked of people, as a text that changes when it does. Approvals and facts that come in meanwhile do
-        not change it."""
+        """What is asked of people, as a text that changes when it does: the generation, and a digest. Approvals and
+        facts that come in meanwhile do not change it, nor does what a job can say anew all the time."""
         request = self.request
-        asked = {
-            "deployment": request.deployment.as_json(),
-            "generation": request.generation,
-            "attempt": request.attempt,
+        asked = request.deployment.as_json() | {
+            "actors": sorted(request.deployment.actors),
+            "attempt": 0 if "attempt" in request.said else request.attempt,
             "said": list(request.said),
             "life": self.environment.max_age,
         }
-        return base64url(hashlib.sha256(canonical(asked)).digest())
+        return f"{request.generation}.{base64url(hashlib.sha256(canonical(asked)).digest())}"
 
 
 class Register:

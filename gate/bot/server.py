@@ -8,7 +8,7 @@ import uvicorn
 
 from gate.bot.app import create_app
 from gate.bot.logs import configure
-from gate.bot.promptness import Prompt
+from gate.bot.promptness import IDLE_SECONDS, Prompt
 from gate.bot.settings import Settings
 from gate.bot.site import Site
 from gate.bot.startup import troubles
@@ -40,7 +40,7 @@ def serve(site: Site, settings: Settings, *, host: str, port: int) -> None:
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=_GRACE,
-        timeout_keep_alive=15,
+        timeout_keep_alive=int(IDLE_SECONDS),
         limit_concurrency=_MOST_CONNECTIONS,
         h11_max_incomplete_event_size=32 * 1024,
         ws="none",

@@ -59,6 +59,10 @@ def read_sign_in(node: Node, base: Path | None) -> tuple[SignInSettings, ...]:
         if way.name in ways:
             raise bad(item, f"two ways to sign in are called {printable(way.name, 60)}.")
         ways[way.name] = way
+    if sum(way.kind == "github" for way in ways.values()) > 1:
+        raise bad(
+            node, "one GitHub at most: a login there is another's elsewhere, and the policy does not tell them apart."
+        )
     if not ways:
         raise bad(node, "sign_in must be a list of at least one way to sign in.")
     return tuple(ways.values())

@@ -2,12 +2,14 @@
 
 import logging
 import re
+from collections.abc import Mapping
 
 from starlette.responses import RedirectResponse, Response
 
 from gate.bot.dev import DevSignIn
 from gate.bot.errors import BotError, NotAllowed, NotFound, NotProved
 from gate.bot.metrics import SIGN_INS
+from gate.bot.oauth import is_same
 from gate.bot.providers import Provider
 from gate.bot.signin import SignedIn, known
 from gate.bot.site import Site, local_path
@@ -93,13 +95,26 @@ class SignInPages:
         if len(call.request.query_params.multi_items()) != len(call.query):
             raise NotProved("The provider's answer says one thing twice.", hint="Begin again from the link.")
         try:
-            signed_in = self._provider(call).finish(self._redirect_uri(call), flow["flow"], dict(call.query))
+            signed_in = self._exchanged(call, flow["flow"])
         except NotProved as error:
             self._record("", f"Signing in failed: {error.message}")
             raise
         response = self.admit(call, signed_in, local_path(flow["next"]))
         self._site.drop_cookie(response, self._flow_cookie)
         return response
+
+    def _exchanged(self, call: Call, flow: Mapping[str, str]) -> SignedIn:
+        """Whoever the provider says has signed in. Where it has refused too many codes from one address it is asked for
+        none from there: each question is one in this bot's name, and it may think better of answering."""
+        limits, is_asked = self._site.limits, is_same(call.query.get("state"), flow["state"]) and "code" in call.query
+        if is_asked:
+            limits.check("code refused", call.address)
+        try:
+            return self._provider(call).finish(self._redirect_uri(call), flow, dict(call.query))
+        except NotProved:
+            if is_asked:
+                limits.allows("code refused", call.address)
+            raise
 
     def _record(self, who: str, why: str) -> None:
         """A failure is an audit record, up to a bound: strangers must not fill the log."""

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from anyio import fail_after
+from anyio import CapacityLimiter, fail_after, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gate.bot.errors import BotError, NotAllowed, NotProved, TooMany
+from gate.bot.errors import BotError, NotAllowed, NotProved, TooMany, Unavailable
 from gate.bot.limits import block
 from gate.bot.logs import REQUEST_ID
 from gate.bot.metrics import SECONDS
@@ -25,6 +25,7 @@ from gate.errors import GateError
 
 MAX_BODY = 64 * 1024  # bytes; a page's form or a job's question is a few KB
 _BODY_SECONDS = 20.0  # to send it in
+_MOST_LARGE = 8  # that are larger, of those that may be, at once: anybody can begin to send one
 _LOG = logging.getLogger(__name__)
 
 _HEADERS = {
@@ -103,20 +104,27 @@ ErrorPage = Callable[[Request, GateError, int], Response]
 
 
 class Endpoint:
-    """Makes ASGI endpoints of handlers: each runs in a thread, and whatever it raises becomes an answer."""
+    """Makes ASGI endpoints of handlers: each runs in a thread, and whatever it raises becomes an answer.
+
+    Those that wait for others, such as a provider that may take its time, share few `threads` of their own: people and
+    jobs must not wait behind them.
+    """
 
     def __init__(self, cookie_name: str, visitor: Callable[[str], Visitor | None], error_page: ErrorPage) -> None:
         self._cookie_name = cookie_name
         self._visitor = visitor
         self._error_page = error_page
+        self._large = 0  # bodies that are being read
 
-    def __call__(self, handler: Handler, max_body: int = MAX_BODY) -> Callable[[Request], Awaitable[Response]]:
-        """The endpoint of a handler that takes `max_body` bytes."""
+    def __call__(
+        self, handler: Handler, max_body: int = MAX_BODY, threads: CapacityLimiter | None = None
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """The endpoint of a handler that takes `max_body` bytes, in one of `threads`, or of those for all."""
 
         async def endpoint(request: Request) -> Response:
             try:
-                body = await _body(request, max_body)
-                return await run_in_threadpool(self._answer, handler, request, body)
+                body = await self._body(request, max_body)
+                return await to_thread.run_sync(self._answer, handler, request, body, limiter=threads)
             except ClientDisconnect:
                 return Response(status_code=400)  # which nobody reads
             except GateError as error:
@@ -127,6 +135,24 @@ class Endpoint:
                 return self._error_page(request, bug, 500)
 
         return endpoint
+
+    async def _body(self, request: Request, most: int) -> bytes:
+        body, is_large = bytearray(), False
+        try:
+            with fail_after(_BODY_SECONDS):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > most:
+                        raise TooLarge("The body is too large.", expected=f"at most {most} bytes")
+                    if len(body) > MAX_BODY and not is_large:
+                        if self._large >= _MOST_LARGE:
+                            raise Unavailable("Too much is sent to the bot at once.", hint="Send it again.")
+                        is_large, self._large = True, self._large + 1
+        except TimeoutError:
+            raise TooSlow("The body did not come in time.", expected=f"within {_BODY_SECONDS:.0f} s") from None
+        finally:
+            self._large -= is_large
+        return bytes(body)
 
     def _answer(self, handler: Handler, request: Request, body: bytes) -> Response:
         cookie = cookie_of(request, self._cookie_name)
@@ -158,19 +184,6 @@ def retry_header(error: GateError) -> dict[str, str]:
     if isinstance(error, TooMany):
         return {"Retry-After": str(error.after)}
     return {"Retry-After": "10"} if status_of(error) == 503 else {}
-
-
-async def _body(request: Request, most: int) -> bytes:
-    body = bytearray()
-    try:
-        with fail_after(_BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > most:
-                    raise TooLarge("The body is too large.", expected=f"at most {most} bytes")
-    except TimeoutError:
-        raise TooSlow("The body did not come in time.", expected=f"within {_BODY_SECONDS:.0f} s") from None
-    return bytes(body)
 
 
 class TooSlow(BotError):

@@ -18,14 +18,15 @@ from gate.scope import parse_environment, parse_repository, parse_sha
 MAX_BODY = 1 << 20  # bytes; more than the payload of this event ever needs
 _EVENT = "deployment_protection_rule"
 _CALLBACK = re.compile(rf"(?:/api/v3)?/repos/([^/]+/[^/]+)/actions/runs/([1-9][0-9]{{0,18}})/{_EVENT}")
+_REF = re.compile(r"[!-~]{0,300}")
 _LOGIN = re.compile(r"[A-Za-z0-9_-]{1,100}(?:\[bot\])?")
 
 
 class ProtectionRequest(NamedTuple):
     """A job that GitHub holds: which commit it would deploy where, and what started its run.
 
-    `event` is the event of the run, e.g. `push`; `actor` the login of whoever GitHub says it is for; `delivery`
-    is the same when it is delivered again.
+    `event` is the event of the run, e.g. `push`, `ref` what it runs on; `actor` the login of whoever GitHub says it is
+    for; `delivery` is the same when it is delivered again.
     """
 
     repository: str
@@ -35,6 +36,7 @@ class ProtectionRequest(NamedTuple):
     run_id: str
     actor: str
     event: str
+    ref: str
     delivery: str
 
 
@@ -87,6 +89,7 @@ def _request(payload: dict[str, Any], delivery: str) -> ProtectionRequest:
         run_id=_run_id(payload["deployment_callback_url"], repository),
         actor=_matched(_LOGIN, payload["sender"]["login"]),
         event=_matched(re.compile(r"[a-z_]{1,60}"), payload["event"]),
+        ref=_matched(_REF, payload.get("ref") or ""),
         delivery=delivery,
     )
 

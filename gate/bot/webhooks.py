@@ -30,6 +30,7 @@ class Webhooks:
         # No limit by address: all of GitHub's come from the same few, and anybody can have GitHub send some.
         held = receive(call.body, call.request.headers, secret.read())
         if held is not None:
+            self._site.doorkeeper.check_speaks(self._site.github, held.repository)
             self._site.desk.ask(_asked(held, self._site.github), held=held.delivery)
             ASKED.inc()
         return Response(status_code=204)
@@ -55,6 +56,7 @@ def _asked(held: ProtectionRequest, issuer: str) -> Asked:
         run_id=held.run_id,
         actors=deployment.actors,
         event=held.event,
+        ref=held.ref,
         forge="github",
     )
     return Asked(deployment, job, frozenset(), rerun=False)

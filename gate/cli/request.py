@@ -13,6 +13,7 @@ from gate.cli.deploybot import Bot, bot_options
 from gate.cli.target import Named, find_target, target_options
 from gate.errors import Denied, UsageError, exit_code
 from gate.requester import Asked, Standing
+from gate.text import printable
 
 
 @click.command()
@@ -56,7 +57,7 @@ def _as_json(asked: Asked, standing: Standing, denial: Denied | None) -> dict[st
         "url": asked.url,
         "status": standing.status,
         "needed": standing.needed,
-        "approvers": list(standing.approvers),
+        "approvers": [printable(approver) for approver in standing.approvers],
         "expires_at": standing.expires_at,
         "tokens": list(standing.tokens),
         "reason": denial.reason if denial else None,

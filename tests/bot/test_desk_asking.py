@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from gate.bot.api import JobsApi
-from gate.bot.errors import NotAllowed, NotFound, NotProved, TooMany, Unavailable
+from gate.bot.errors import BotError, Conflict, NotAllowed, NotFound, NotProved, TooMany, Unavailable
 from gate.bot.limits import Limits
 from gate.bot.request import CommitLine, Facts
 from gate.errors import UsageError
-from tests.bot.office import NOW, ORIGIN, Office, asked, down, office
+from tests.bot.office import NOW, ORIGIN, PROVED, SESSION, Office, asked, down, office
 from tests.world import ALICE, BOB
 
 OTHER_SHA = "0" * 39 + "1"
@@ -114,8 +114,36 @@ def test_who_re_ran_it_is_an_actor_too(desk: Office) -> None:
     request = desk.ask(attempt=2, actors=("dave", "alice")).request
     assert (request.attempt, request.deployment.actors) == (2, ("dave", "alice"))
     assert desk.ask(attempt=1).request == request
-    many = tuple(f"bot{number}" for number in range(16))
-    assert len(desk.ask(actors=many).request.deployment.actors) == 16
+    many = tuple(f"bot{number}" for number in range(14))
+    assert desk.ask(actors=many).request.deployment.actors == (*many, "dave", "alice")
+    with pytest.raises(BotError, match="Too many people"):  # nobody is forgotten for somebody else
+        desk.ask(actors=("one more",))
+    assert desk.ask(actors=many).request.deployment.actors == (*many, "dave", "alice")
+
+
+def test_what_a_webhook_did_not_tell_the_job_fills_in(desk: Office) -> None:
+    told = {"ref": "refs/heads/main", "workflow": "acme/shop/.github/workflows/deploy.yml@refs/heads/main",
+            "event": "push", "run_url": "https://github.com/acme/shop/actions/runs/7"}  # fmt: skip
+    desk.ask(held="1", proved=frozenset())
+    request = desk.ask(**told).request
+    assert {name: getattr(request, name) for name in told} == told
+    assert desk.ask(**told | {"event": "pull_request_target"}).request.event == "push"
+
+
+def test_a_job_that_keeps_adding_actors_can_be_declined(desk: Office) -> None:
+    key = desk.ask().request.id
+    question = desk.desk.find(key).question
+    desk.ask(actors=("mallory",))
+    with pytest.raises(Conflict, match="has changed since you opened"):
+        desk.desk.approve(key, question, ALICE, SESSION, None, "")
+    desk.desk.decline(key, question, ALICE, "no")
+    assert desk.desk.find(key).status == "declined"
+
+
+def test_a_question_is_the_same_whoever_asked_first_and_how_often_the_job_says(desk: Office) -> None:
+    first = desk.ask(who="jenkins", run_id="7", actors=["dave", "erin"], attempt=1)
+    assert desk.ask(who="jenkins", run_id="7", actors=["erin", "dave"], attempt=7).question == first.question
+    assert desk.ask(who="jenkins", run_id="7", actors=["frank"]).question != first.question
 
 
 def test_a_new_attempt_joins_an_open_request_and_one_whose_tokens_nobody_has(desk: Office) -> None:
@@ -362,6 +390,9 @@ def test_whoever_begins_too_many_requests_is_stopped_and_nobody_else(desk: Offic
         desk.ask(run_id="1000")
     assert desk.ask(run_id="7").status == "open", "what is there is there"
     assert desk.ask(repository="acme/till", run_id="1000").status == "open"
+    without = {"run_id": "1000", "proved": PROVED - {"environment"}, "environment": "production"}
+    assert desk.ask(**without, said=frozenset({"environment"})).status == "open", "they are counted apart"
+    assert desk.ask(held="1", run_id="1001").status == "open", "GitHub says so, and only once"
     for number in range(200):  # a token is one, whatever it says of itself
         desk.ask(who="jenkins", run_id=str(number), repository=("acme/shop", "acme/till")[number % 2])
     with pytest.raises(TooMany):

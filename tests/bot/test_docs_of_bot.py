@@ -155,6 +155,7 @@ LIMITS = {
     "ask refused": "jobs that are refused, from one address",
     "poll refused": "wrong secrets of jobs, from one address",
     "sign in failed": "failed sign-ins, from one address",
+    "code refused": "those that the provider refused, after which it is asked for none from there",
     "decide": "decisions and enrolments, of one person",
     "recorded failure": "failed sign-ins that are recorded",
 }
@@ -168,7 +169,8 @@ def test_every_limit_has_its_row() -> None:
     assert told == {name: f"{limit.amount} {units[limit.get_expiry()]}" for name, limit in limits._LIMITS.items()}
     assert rows["connections at once"] == (
         f"{server._MOST_CONNECTIONS:,}; each has {promptness.SECONDS:.0f} seconds to send a head, "
-        f"{web._BODY_SECONDS:.0f} for a body, {promptness.READ_SECONDS:.0f} to take an answer"
+        f"{web._BODY_SECONDS:.0f} for a body, {promptness.READ_SECONDS:.0f} to take an answer, "
+        f"and {promptness.IDLE_SECONDS:.0f} until it asks again"
     )
 
 

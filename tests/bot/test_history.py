@@ -23,12 +23,12 @@ def test_pages_of_the_newest_first(desk: Office) -> None:
         desk.later(1)
         book.enrolled("alice@example.com", f"id{number}")
     [path] = history.streams()
-    first, older = history.select(path, "", 0)
+    first, older = history.select(path, "", None)
     assert [entry.place for entry in first] == [f"Event {number}" for number in range(total, total - SHOWN, -1)]
     second, end = history.select(path, "", older)
-    assert ([entry.place for entry in second], end) == ([f"Event {number}" for number in (5, 4, 3, 2, 1)], 0)
+    assert ([entry.place for entry in second], end) == ([f"Event {number}" for number in (5, 4, 3, 2, 1)], None)
     assert (first[0].who, first[0].word) == ("alice@example.com", "Passkey enrolled")
-    assert history.select(path, "0", 0).entries == []  # none of them is on a commit
+    assert history.select(path, "0", None).entries == []  # none of them is on a commit
 
 
 def test_decisions_of_people_and_of_the_gate_stand_together(desk: Office) -> None:
@@ -39,7 +39,25 @@ def test_decisions_of_people_and_of_the_gate_stand_together(desk: Office) -> Non
     desk.world.gate().check(tokens, right)
     desk.world.gate().check(tokens, right)
     history = History(lambda: [desk.stores()])
-    entries = history.select("acme/shop/production", SHA[:8], 0).entries
+    entries = history.select("acme/shop/production", SHA[:8], None).entries
     assert [entry.word for entry in entries] == ["Denied", "Allowed", "Approved on the page"]
     assert entries[1].reason == "hotfix"
-    assert history.select("acme/shop/production", "abc", 0).entries == []
+    assert history.select("acme/shop/production", "abc", None).entries == []
+
+
+@pytest.mark.parametrize("each", [0, 1])
+def test_no_page_holds_more_and_none_leaves_any_out(desk: Office, each: int) -> None:
+    """Whether they are of one second or not."""
+    book, history = Logbook(desk.stores, desk.clock), History(lambda: [desk.stores()])
+    total = 2 * SHOWN + 3
+    for number in range(total):
+        desk.later(each)
+        book.enrolled("alice@example.com", f"id{number}")
+    [path] = history.streams()
+    pages, start = [], None
+    for _ in range(3):
+        entries, start = history.select(path, "", start)
+        pages.append([entry.place for entry in entries])
+    assert [len(page) for page in pages] == [SHOWN, SHOWN, 3]
+    assert [place for page in pages for place in page] == [f"Event {number}" for number in range(total, 0, -1)]
+    assert start is None

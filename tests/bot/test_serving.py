@@ -151,7 +151,9 @@ def _listens(port: int) -> bool:
 
 def test_whoever_is_slow_with_a_head_or_a_body_is_sent_away(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    quick = "import gate.bot.promptness as p, gate.bot.web as w\np.SECONDS = 0.5\nw._BODY_SECONDS = 0.5\n"
+    quick = (
+        "import gate.bot.promptness as p, gate.bot.web as w\np.SECONDS = w._BODY_SECONDS = 0.5\np.IDLE_SECONDS = 1\n"
+    )
     with running_bot(place, environ=tweaked(tmp_path, quick)):
         visitor = Visitor(place.url, place.port)
         host = f"Host: localhost:{place.port}\r\n".encode()

@@ -80,6 +80,7 @@ def test_a_job_that_github_holds() -> None:
         run_id=str(RUN),
         actor=payload["sender"]["login"],
         event="push",
+        ref="refs/heads/main",
         delivery=hashlib.sha256(json.dumps(payload).encode()).hexdigest(),
     )
 
