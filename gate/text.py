@@ -1,18 +1,35 @@
 """Values, and text from outside, made fit to show."""
 
 import time
+from collections.abc import Iterator
+
+_UNSEEN = frozenset(  # what counts as printable, and shows nothing; U+FE0F is a part of emojis, and stays
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    + "".join(map(chr, (*range(0xFE00, 0xFE0F), *range(0xE0100, 0xE01F0))))
+)
+_MOST_MARKS = 3  # on one letter: more than people write, and few enough not to paint over what stands above
 
 
 def printable(text: str, limit: int = 300) -> str:
-    """`text` with every character that does not print (controls, newlines, bidi marks, lone surrogates) written as an
-    escape, cut to `limit` characters. A log line or a terminal can't be driven by it, nor a runner that takes `##[`
-    anywhere in a line for a command of its own."""
+    """`text` with every character that does not print (controls, newlines, bidi marks, lone surrogates), or does not
+    show, written as an escape, cut to `limit` characters. A log line or a terminal can't be driven by it, nor a runner
+    that takes `##[` anywhere in a line for a command of its own, and no page is painted over by it."""
     if len(text) > limit:
         text = text[: limit - 1] + "…"
     text = text.replace("##[", "# #[")
-    if text.isprintable():
+    if text.isascii() and text.isprintable():
         return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return "".join(_shown(text))
+
+
+def _shown(text: str) -> Iterator[str]:
+    from unicodedata import category  # noqa: PLC0415 (paid for when used)
+
+    marks = 0
+    for char in text:
+        marks = marks + 1 if category(char) in ("Mn", "Me") else 0
+        plain = char.isprintable() and char not in _UNSEEN and marks <= _MOST_MARKS
+        yield char if plain else char.encode("unicode_escape").decode("ascii")
 
 
 def plural(count: int, noun: str) -> str:

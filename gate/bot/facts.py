@@ -13,8 +13,9 @@ from gate.models import Commit, Identity
 from gate.text import printable
 from gate.wiring import LoadedPolicy
 
-_LONGEST_MESSAGE, _LONGEST_LINE = 2000, 300  # characters; people read on at the forge
-_LISTED = 30  # commits that the page names
+_LONGEST_MESSAGE, _LONGEST_LINE = 1500, 300  # characters; people read on at the forge
+_MOST_LINES = 40
+_LISTED = 20  # commits that the page names
 _MOST_ROLES = 1_000  # that one document carries,
 _MOST_TEXT = 100_000  # and so many bytes of them
 
@@ -87,9 +88,20 @@ def _length(roles: Iterable[Sequence[Identity]]) -> int:
 def _line(commit: Commit, deployed: str) -> CommitLine:
     title, _, rest = commit.message.strip().partition("\n")
     told = rest.strip()[:_LONGEST_MESSAGE] if commit.sha == deployed else ""
-    lines = [printable(line, _LONGEST_LINE) for line in told.splitlines()]
     people = dict.fromkeys(_name(role) for role in commit.people)
-    return CommitLine(commit.sha, printable(title, 120), printable(", ".join(people), 150), "\n".join(lines))
+    return CommitLine(commit.sha, _short(title, 120), _short(", ".join(people), 100), _paragraphs(told))
+
+
+def _short(text: str, limit: int) -> str:
+    """Fit to show, and short even where much of it has to be written as escapes."""
+    return printable(text, limit)[: 2 * limit]
+
+
+def _paragraphs(text: str) -> str:
+    """Its lines made fit to show, not too many, and never two empty ones in a row: what stands below is to be seen."""
+    lines = [printable(line.rstrip(), _LONGEST_LINE) for line in text.splitlines()]
+    kept = [line for line, before in zip(lines, ["", *lines], strict=False) if line or before]
+    return "\n".join([*kept[:_MOST_LINES], "…"] if len(kept) > _MOST_LINES else kept)
 
 
 def _name(role: Sequence[object]) -> str:

@@ -11,7 +11,7 @@ from gate.models import Stream
 from gate.record import BOT_STREAM, AnyRecord, Happened
 from gate.replay import ReplayStore
 
-SHOWN = 15  # on one page
+SHOWN = 10  # on one page
 
 LOOKED_AT = MOST_RECORDS  # that one look goes back over; gate audit show has all
 

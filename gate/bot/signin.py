@@ -58,11 +58,11 @@ def read_sign_in(node: Node, base: Path | None) -> tuple[SignInSettings, ...]:
         way = _way(item, base)
         if way.name in ways:
             raise bad(item, f"two ways to sign in are called {printable(way.name, 60)}.")
+        if way.kind == "github" and any(other.kind == "github" for other in ways.values()):
+            raise bad(
+                item, "one GitHub at most: a login there may be another's elsewhere, and the policy has just one."
+            )
         ways[way.name] = way
-    if sum(way.kind == "github" for way in ways.values()) > 1:
-        raise bad(
-            node, "one GitHub at most: a login there is another's elsewhere, and the policy does not tell them apart."
-        )
     if not ways:
         raise bad(node, "sign_in must be a list of at least one way to sign in.")
     return tuple(ways.values())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bot.provider import Provider, serving
+from tests.bot.provider import Provider, Reply, serving
 from tests.bot.running import Place, running_bot
 from tests.bot.visitor import Visitor, come_back
 
@@ -55,6 +55,26 @@ def test_who_is_turned_away_is_recorded_and_why(door: Door) -> None:
         ),
         ("sign_in_failure", "", "Signing in failed: You chose not to sign in."),
     ]
+
+
+def test_codes_that_the_provider_refuses_end_the_tries_from_there(door: Door) -> None:
+    """Each is a question in the bot's name: with its own state, whoever tries one needs nothing but a code."""
+    visitor = Visitor(door.place.url, door.place.port)
+    back = come_back(visitor.get("/sign-in/0"))
+    flow, junk = dict(visitor.cookies), back.replace("code=", "code=junk")
+
+    def attempt(path: str) -> int:
+        visitor.cookies = dict(flow)
+        return visitor.get(path).status
+
+    asked: list[int] = []
+    door.provider.faults["/token"] = lambda _: asked.append(1) or Reply(400, {"error": "invalid_grant"})  # type: ignore[func-returns-value]
+    assert [attempt(junk) for _ in range(25)] == [401] * 20 + [429] * 5
+    assert len(asked) == 20
+    del door.provider.faults["/token"]
+    assert attempt(back) == 429
+    assert attempt(back.replace("state=", "state=x")) == 429  # a failure like others
+    assert visitor.get("/sign-in").status == 200
 
 
 def test_a_flood_of_failures_is_no_flood_of_records(door: Door) -> None:

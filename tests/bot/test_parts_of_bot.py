@@ -271,6 +271,20 @@ def test_facts_are_what_people_read_before_they_say_yes(tmp_path: Path) -> None:
         assert found.diff_url == f"https://github.com/acme/shop/commit/{SHA}"
 
 
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("Title\n\nOne.\n\n\n\n\nTwo.\n   \n\t\n\n", "One.\n\nTwo."),
+        ("Title\n" + "\n" * 1900 + "Three.", "Three."),
+        ("Title\n\n" + "x\n" * 60, "x\n" * 40 + "…"),
+        ("Title\n\n\u3164\n\u3164", "\\u3164\n\\u3164"),
+    ],
+)
+def test_a_message_pushes_nothing_out_of_sight(tmp_path: Path, told: str, shown: str) -> None:
+    [line] = _in(tmp_path, [Commit(SHA, (), told)]).commits
+    assert (line.title, line.message) == ("Title", shown)
+
+
 def _in(tmp_path: Path, order: list[Commit]) -> Any:
     folder = tmp_path / order[0].sha
     folder.mkdir(exist_ok=True)

@@ -222,6 +222,49 @@ def test_whoever_does_not_read_the_answer_is_sent_away(tmp_path: Path) -> None:
         assert Visitor(place.url, place.port).get("/healthz").status == 200
 
 
+def test_few_large_bodies_are_read_at_once(tmp_path: Path) -> None:
+    """Anybody can begin to send one; small ones are taken all the same."""
+    place = Place(tmp_path)
+    place.settings["github"] = {"api_url": "http://127.0.0.1:1", "token": "env:GH", "webhook_secret": "env:HOOK"}
+    place.write()
+    with running_bot(place, environ={"GH": "x", "HOOK": "x"}) as bot:
+        head = f"POST /webhooks/github HTTP/1.1\r\nHost: localhost:{place.port}\r\nContent-Length: 1000000\r\n\r\n"
+        held = []
+        for _ in range(8):
+            held.append(socket.create_connection(("127.0.0.1", place.port), 20))
+            held[-1].sendall(head.encode() + b"a" * 100_000)
+        time.sleep(0.5)
+        with socket.create_connection(("127.0.0.1", place.port), 20) as ninth:
+            ninth.sendall(head.encode() + b"a" * 100_000)
+            assert ninth.recv(100).startswith(b"HTTP/1.1 503 ")
+        assert Visitor(place.url, place.port).send("POST", "/webhooks/github", b"a" * 1000).status == 401
+        for connection in held:
+            connection.close()
+        time.sleep(0.5)
+        assert Visitor(place.url, place.port).send("POST", "/webhooks/github", b"a" * 100_000).status == 401
+        assert "a bug" not in bot.text()
+
+
+def test_without_webhooks_no_large_body_is_read(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    with running_bot(place):
+        assert Visitor(place.url, place.port).send("POST", "/webhooks/github", b"a" * 100_000).status == 413
+
+
+def test_a_broken_chunk_after_the_answer_is_no_trouble(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    with running_bot(place) as bot:
+        head = f"GET /healthz HTTP/1.1\r\nHost: localhost:{place.port}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", place.port), 20) as connection:
+            connection.sendall(head.encode())
+            assert b"200" in connection.recv(4096)
+            connection.sendall(b"no length\r\n")
+            while connection.recv(4096):
+                pass
+        bot.stop()
+        assert "error" not in {json.loads(line)["level"] for line in bot.text().splitlines()}
+
+
 def test_a_bug_is_a_page_that_tells_nothing(tmp_path: Path) -> None:
     place = Place(tmp_path)
     broken = """from gate.bot.jobs import Doorkeeper

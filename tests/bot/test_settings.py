@@ -103,6 +103,17 @@ def test_a_mistake_names_its_line(tmp_path: Path, old: str, new: str, line: int,
     assert "the-key-itself" not in caught.value.message + caught.value.hint
 
 
+def test_people_sign_in_with_one_github_at_most(tmp_path: Path) -> None:
+    """`alice` of the one is not `alice` of the other, and the policy has one of them."""
+    ways = "".join(
+        f"  - {{name: {host}, github: 'https://{host}', client_id: x, client_secret: 'env:X'}}\n"
+        for host in ("github.com", "ghe.example.com")
+    )
+    head, _, tail = GOOD.partition("  - {name: SSO")
+    with pytest.raises(PolicyError, match=r"Line 13: one GitHub at most"):
+        load(tmp_path, head + ways + tail.partition("\n")[2])
+
+
 def test_a_file_that_can_t_be_read_is_said(tmp_path: Path) -> None:
     for path in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(UsageError, match="can't be read"):
@@ -201,6 +212,8 @@ def test_a_webhook_speaks_of_the_jobs_of_its_own_github(tmp_path: Path) -> None:
     assert own_github(one) == "https://token.actions.githubusercontent.com"
     assert own_github(one._replace(github=None)) == "", "it acts nowhere, and runs nothing again"
     ghes = "https://ghe.example.com/_services/token"
+    elsewhere = GOOD.replace("https://token.actions.githubusercontent.com", ghes) + "github: {token: 'env:X'}\n"
+    assert own_github(load(tmp_path, elsewhere)) == "", "its API is another GitHub's"
     bounded = GOOD.replace("kind: github}", "kind: github, repositories: [a/b]}")
     second = f'    - {{issuer: "{ghes}", kind: github, repositories: [c/d]}}\nsign_in:'
     two = bounded.replace("sign_in:", second)

@@ -71,11 +71,27 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
         place = Place(tmp_path)
         place.sign_in_with(provider)
         place.settings["github"] = {"api_url": hub.url, "token": "env:GH", "webhook_secret": "env:HOOK"}
-        place.settings["request_life"] = getattr(request, "param", "1h")
+        asked_for = getattr(request, "param", {})
+        place.settings["request_life"] = asked_for.get("request_life", "1h")
+        place.settings["jobs"]["oidc"][0]["repositories"] = asked_for.get("repositories", ["acme/*"])
         place.write()
         with running_bot(place, environ={"GH": TOKEN, "HOOK": SECRET} | tweaked(tmp_path, QUICK)) as bot:
             yield Held(place, hub, provider, bot.text)
             assert "a bug" not in bot.text()
+
+
+def test_the_page_of_a_held_job_says_what_started_it_and_who_vouches(held: Held) -> None:
+    assert held.deliver(event="pull_request_target", ref="refs/heads/topic").status == 204
+    held.visitor.sign_in(held.provider, "alice@example.com")
+    page = held.visitor.get("/requests/" + held.visitor.get("/").text.split("/requests/")[1][:32]).text
+    assert "on <bdi>refs/heads/topic</bdi>, by pull_request_target" in page
+    assert "GitHub&#39;s signed webhook" in page or "GitHub's signed webhook" in page
+
+
+@pytest.mark.parametrize("held", [{"repositories": ["platform/*"]}], indirect=True)
+def test_a_webhook_speaks_of_no_more_than_its_issuer_may(held: Held) -> None:
+    answer = held.deliver()
+    assert (answer.status, "may not speak of this repository" in answer.text) == (403, True)
 
 
 def test_an_approval_lets_the_job_go_and_is_there_when_it_asks(held: Held) -> None:
@@ -109,7 +125,7 @@ def test_a_refusal_fails_the_job_and_a_re_run_is_held_anew(held: Held) -> None:
     assert held.reviews(2)[1]["state"] == "approved"
 
 
-@pytest.mark.parametrize("held", ["2s"], indirect=True)
+@pytest.mark.parametrize("held", [{"request_life": "2s"}], indirect=True)
 def test_what_runs_out_fails_the_job(held: Held) -> None:
     held.deliver()
     [review] = held.reviews(1)
