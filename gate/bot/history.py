@@ -95,12 +95,22 @@ class History:
         return Selected(entries, None)
 
 
+def _told(event: Happened) -> tuple[str, str]:
+    """What the bot says of the event, and what people said in it (gate.bot.logbook)."""
+    if event.event == "refusal":
+        return "", event.message
+    if event.event == "approval":
+        how, _, why = event.message.partition(": ")
+        return how, why
+    return event.message, ""
+
+
 def _entry(record: AnyRecord) -> Entry:
     deployment = record.deployment
     sha, run_id = (deployment.sha, deployment.run_id) if deployment else ("", "")
     if isinstance(record, Happened):
         tone, word = _EVENTS[record.event]
-        place, who, message, reason = f"Event {record.seq}", record.who, "", record.message
+        place, who, (message, reason) = f"Event {record.seq}", record.who, _told(record)
     else:
         tone = verdict(record.reason)
         word, place, who, message = _WORDS[tone], f"Record {record.seq}", "", record.message

@@ -1,11 +1,19 @@
 """The history page's reading of the log: newest first, in pages."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from starlette.requests import Request
 
-from gate.bot.history import SHOWN, History
+from gate.bot.history import SHOWN, History, Selected
+from gate.bot.historypages import HistoryPages
 from gate.bot.logbook import Logbook
+from gate.bot.request import Declined
+from gate.bot.sessions import Visitor
+from gate.bot.views import Views
+from gate.bot.web import Call
 from tests.bot.office import Office, office
 from tests.world import SHA
 
@@ -45,6 +53,23 @@ def test_decisions_of_people_and_of_the_gate_stand_together(desk: Office) -> Non
     assert history.select("acme/shop/production", "abc", None).entries == []
 
 
+def test_what_people_said_is_told_from_what_the_bot_says(desk: Office) -> None:
+    book, history = Logbook(desk.stores, desk.clock), History(lambda: [desk.stores()])
+    standing = desk.ask()
+    desk.approve(standing.request.id, reason="Now: at once")
+    desk.later(1)
+    book.declined(standing.request.deployment, Declined("bob@example.com", "Not: on a Friday", 1))
+    desk.later(1)
+    book.enrolled("alice@example.com", "abc")
+    said = [(entry.who, entry.message, entry.reason) for path in history.streams()
+            for entry in history.select(path, "", None).entries]  # fmt: skip
+    assert said == [
+        ("bob@example.com", "", "Not: on a Friday"),
+        ("alice@example.com", "without a passkey", "Now: at once"),
+        ("alice@example.com", "its id is abc", ""),
+    ]
+
+
 @pytest.mark.parametrize("each", [0, 1])
 def test_no_page_holds_more_and_none_leaves_any_out(desk: Office, each: int) -> None:
     """Whether they are of one second or not."""
@@ -61,3 +86,19 @@ def test_no_page_holds_more_and_none_leaves_any_out(desk: Office, each: int) -> 
     assert [len(page) for page in pages] == [SHOWN, SHOWN, 3]
     assert [place for page in pages for place in page] == [f"Event {number}" for number in range(total, 0, -1)]
     assert start is None
+
+
+def test_a_place_beyond_the_list_can_be_named() -> None:
+    streams = [f"acme/shop/place{number:03}" for number in range(130)]
+
+    def page(template: str, call: Call, **values: Any) -> Any:
+        return Views().page(template, visitor=call.visitor, csrf="", dev=False, **values)
+
+    history = SimpleNamespace(streams=lambda: streams, select=lambda *_: Selected([], None))
+    site: Any = SimpleNamespace(visitor_or_none=lambda call: call.visitor, history=history, page=page)
+    query = {"type": "http", "path": "/history", "query_string": b"stream=acme/shop/place120", "headers": []}
+    visitor = Visitor("session", "alice@example.com", "Alice", "Example SSO", ())
+    text = bytes(HistoryPages(site).history(Call(Request(query), b"", "", visitor)).body).decode()
+    assert text.count("<option>") == 100
+    assert "<option selected>acme/shop/place120</option>" in text
+    assert "30 other places can be named in the address" in text

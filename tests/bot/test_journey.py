@@ -94,7 +94,7 @@ def test_from_a_job_to_its_deployment(stage: Stage, browser: Browser) -> None:
     browser.open(f"{stage.url}/history?stream=acme/shop/live&sha={sha}")
     assert "Allowed" in browser.text
     assert "Approved by alice@example.com." in browser.text
-    assert browser.quotes == ["The tax office waits for it"]
+    assert browser.quotes == ["The tax office waits for it"] * 2, "by the gate's log, and by the bot's"
 
 
 def test_a_checkout_where_the_bot_knows_no_history(stage: Stage, browser: Browser, tmp_path: Path) -> None:

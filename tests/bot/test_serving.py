@@ -219,6 +219,11 @@ def test_whoever_does_not_read_the_answer_is_sent_away(tmp_path: Path) -> None:
             with pytest.raises(ConnectionError):
                 while True:
                     connection.sendall(question * 100)
+        with socket.create_connection(("127.0.0.1", place.port), 20) as connection:  # who reads late gets it all
+            connection.sendall(question * 499 + question.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            time.sleep(0.5)
+            received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+            assert received.count(b"HTTP/1.1 200 OK") == 500
         assert Visitor(place.url, place.port).get("/healthz").status == 200
 
 
