@@ -87,7 +87,7 @@ def _length(roles: Iterable[Sequence[Identity]]) -> int:
 
 def _line(commit: Commit, deployed: str) -> CommitLine:
     title, _, rest = commit.message.strip().partition("\n")
-    told = rest.strip()[:_LONGEST_MESSAGE] if commit.sha == deployed else ""
+    told = rest.strip()[: _LONGEST_MESSAGE + 1] if commit.sha == deployed else ""
     people = dict.fromkeys(_name(role) for role in commit.people)
     return CommitLine(commit.sha, _short(title, 120), _short(", ".join(people), 100), _paragraphs(told))
 
@@ -101,7 +101,8 @@ def _paragraphs(text: str) -> str:
     """Its lines made fit to show, not too many, and never two empty ones in a row: what stands below is to be seen."""
     lines = [printable(line.rstrip(), _LONGEST_LINE) for line in text.splitlines()]
     kept = [line for line, before in zip(lines, ["", *lines], strict=False) if line or before]
-    return "\n".join([*kept[:_MOST_LINES], "…"] if len(kept) > _MOST_LINES else kept)
+    shown = "\n".join(kept[:_MOST_LINES])[:_LONGEST_MESSAGE]
+    return shown if shown == "\n".join(kept) else f"{shown}\n…"
 
 
 def _name(role: Sequence[object]) -> str:

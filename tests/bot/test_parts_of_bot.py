@@ -278,6 +278,7 @@ def test_facts_are_what_people_read_before_they_say_yes(tmp_path: Path) -> None:
         ("Title\n" + "\n" * 1900 + "Three.", "Three."),
         ("Title\n\n" + "x\n" * 60, "x\n" * 40 + "…"),
         ("Title\n\n\u3164\n\u3164", "\\u3164\n\\u3164"),
+        ("Title\n\n" + "\u3164" * 1000, "\\u3164" * 250 + "\n…"),
     ],
 )
 def test_a_message_pushes_nothing_out_of_sight(tmp_path: Path, told: str, shown: str) -> None:
