@@ -98,7 +98,7 @@ class SqliteFile:
         """What the doctor should say about this file; never raises for one that is merely broken."""
         subject = f"{self._purpose.what} {self._name}"
         if not os.path.lexists(self._path):
-            yield Finding("ok", subject, "is not there yet; its first use creates it")
+            yield self._not_there(subject)
             return
         try:
             with self.transaction() as db:
@@ -115,6 +115,12 @@ class SqliteFile:
             yield Finding("warning", subject, "others than its owner can write it", "Run chmod go-w on it.")
         else:
             yield Finding("ok", subject, "can be written, and is sound")
+
+    def _not_there(self, subject: str) -> Finding:
+        nearest = next(folder for folder in self._path.absolute().parents if os.path.lexists(folder))
+        if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+            return Finding("ok", subject, "is not there yet; its first use creates it")
+        return Finding("error", subject, f"can't be made: nothing can be written in {nearest}", "Correct its path.")
 
     def _exists(self) -> bool:
         """Whether something stands at the path, be it a link to nowhere."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from gate.audit import open_audit_log
 from gate.bot.claims import github_host
@@ -9,6 +10,7 @@ from gate.bot.discovery import Issuer
 from gate.bot.errors import Unavailable
 from gate.bot.facts import web_url
 from gate.bot.settings import Settings
+from gate.bot.startup import check_secrets
 from gate.bot.state import open_state
 from gate.doctor import examine_signer, examine_stores
 from gate.errors import GateError
@@ -17,19 +19,23 @@ from gate.models import Finding
 from gate.policy import Policy
 from gate.replay import open_replay_store
 from gate.signers import open_signer
+from gate.uris import parse_uri
+from gate.wiring import LoadedPolicy
 
 
-def examine_bot(settings: Settings, policy: Policy, pin: Callable[[], str]) -> Iterator[Finding]:
-    """Everything about the bot; `pin` gives the PIN of a `pkcs11:` key."""
+def examine_bot(settings: Settings, loaded: LoadedPolicy, pin: Callable[[], str]) -> Iterator[Finding]:
+    """Everything about the bot, with its policy; `pin` gives the PIN of a `pkcs11:` key."""
+    policy = loaded.policy
     yield _examine_url(settings)
     yield from _examine_passkeys(settings, policy)
     yield from _examine_github(settings)
     yield from _guarded("bot's signer", lambda: examine_signer(policy, _public_key(settings, pin)))
     yield from _guarded("bot's session key", lambda: _examine_session_key(settings))
+    yield from _guarded("bot's secrets", lambda: _examine_secrets(settings))
     yield from open_state(settings.state, settings.base).diagnose()
     for url in [way.url for way in settings.sign_in if way.kind == "oidc"] + [ci.url for ci in settings.jobs.oidc]:
         yield _examine_issuer(url)
-    yield from _examine_records(settings, policy)
+    yield from _examine_records(settings, loaded)
 
 
 def _examine_url(settings: Settings) -> Finding:
@@ -77,14 +83,18 @@ def _examine_github(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _examine_records(settings: Settings, policy: Policy) -> Iterator[Finding]:
-    if settings.audit == policy.audit or settings.replay == policy.replay:
-        yield Finding(
-            "warning",
-            "bot's records",
-            "the bot writes to the gate's own log and replay store, so whoever owns it can write there too",
-            "Give it stores of its own: audit and replay in bot.yaml (docs/bot.md).",
-        )
+def _examine_records(settings: Settings, loaded: LoadedPolicy) -> Iterator[Finding]:
+    for what, own, gates in (
+        ("log", settings.audit, loaded.policy.audit),
+        ("replay store", settings.replay, loaded.policy.replay),
+    ):
+        if _place(own, settings.base) == _place(gates, loaded.base):
+            yield Finding(
+                "warning",
+                "bot's records",
+                f"the bot writes to the gate's own {what}, so whoever owns it can write there too",
+                "Give it stores of its own: audit and replay in bot.yaml (docs/bot.md).",
+            )
     try:
         stores = open_replay_store(settings.replay, settings.base), open_audit_log(settings.audit, settings.base)
     except GateError as error:
@@ -92,6 +102,14 @@ def _examine_records(settings: Settings, policy: Policy) -> Iterator[Finding]:
         return
     for finding in examine_stores(*stores, int(time.time())):
         yield finding._replace(subject=f"bot's {finding.subject}")
+
+
+def _place(uri: str, base: Path | None) -> str:
+    """Where a store is, however its URI spells that: a path in full, or all before the options."""
+    parsed = parse_uri(uri)
+    if parsed.scheme in ("file", "sqlite"):
+        return str(parsed.path(base).resolve())
+    return uri.partition("?")[0].rstrip("/")
 
 
 def _public_key(settings: Settings, pin: Callable[[], str]) -> PublicKey:
@@ -103,6 +121,11 @@ def _examine_session_key(settings: Settings) -> Finding:
 
     Keyring(settings.session_key.read().encode())
     return Finding("ok", "bot's session key", "is there, and long enough")
+
+
+def _examine_secrets(settings: Settings) -> Finding:
+    check_secrets(settings)
+    return Finding("ok", "bot's secrets", "are there")
 
 
 def _examine_issuer(url: str) -> Finding:

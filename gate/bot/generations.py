@@ -15,7 +15,8 @@ _MOST_ACTORS = 16  # of a deployment
 
 def is_over(request: ApprovalRequest, needed: int, asked: "Asked", held: str, now: int) -> bool:
     """Whether a run that asks needs a new request. The same attempt gets the same answer again, and so does the same
-    delivery (`held`) of GitHub's; where nobody proves which attempt it is, the same answer only for a while."""
+    delivery (`held`) of GitHub's. Where nobody proves which attempt it is, a no stays one for that run, and any other
+    answer stays for a while."""
     status = request.status(needed, now)
     if status == "open":
         return False
@@ -24,7 +25,7 @@ def is_over(request: ApprovalRequest, needed: int, asked: "Asked", held: str, no
     if "attempt" in asked.job.proved:
         handed_over = not request.live(now) or bool(request.handed_to)
         return request.attempt < asked.job.attempt and (status != "approved" or handed_over)
-    return now >= _ended_at(request, status) + _SAME_ANSWER
+    return not request.declined and now >= _ended_at(request, status) + _SAME_ANSWER
 
 
 def joined(request: ApprovalRequest, asked: "Asked", held: str) -> ApprovalRequest:
@@ -77,6 +78,4 @@ def begun(
 
 
 def _ended_at(request: ApprovalRequest, status: str) -> int:
-    if request.declined:
-        return request.declined.at
     return request.expires_at if status == "expired" else max(given.expires_at for given in request.approvals)

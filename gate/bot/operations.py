@@ -1,6 +1,7 @@
 """What machines ask of a running bot: is it alive, is it ready, how is it doing."""
 
 import logging
+import time
 from collections.abc import Callable
 
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from gate.bot.views import assets
 from gate.bot.web import Call
 from gate.errors import GateError
 
+_MOMENT = 2.0  # seconds
 _LOG = logging.getLogger(__name__)
 
 
@@ -27,16 +29,22 @@ class Operations:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._ready: dict[str, bool] = {}
+        self._looked = float("-inf")
 
     def readyz(self, call: Call) -> Response:  # noqa: ARG002 (every handler's signature)
-        """`GET /readyz`: it could do its work just now. Says which part is not ready, and nothing more."""
-        parts = {
-            "policy": self._policy,
-            "state": self._state,
-            "signer": self._site.desk.check_signer,
-            "records": self._site.logbook.check,
-        }
-        ready = {name: _is_ready(name, check) for name, check in parts.items()}
+        """`GET /readyz`: it could do its work just now. Says which part is not ready, and nothing more. Looks again
+        after a moment only: anybody may ask, and every part is a question to somebody else."""
+        if time.monotonic() - self._looked > _MOMENT:
+            parts = {
+                "policy": self._policy,
+                "state": self._state,
+                "signer": self._site.desk.check_signer,
+                "records": self._site.logbook.check,
+            }
+            self._ready = {name: _is_ready(name, check) for name, check in parts.items()}
+            self._looked = time.monotonic()
+        ready = self._ready
         return JSONResponse({"ready": all(ready.values()), **ready}, 200 if all(ready.values()) else 503)
 
     def metrics(self, call: Call) -> Response:  # noqa: ARG002
@@ -59,7 +67,10 @@ class Operations:
         self._site.policy.current()
 
     def _state(self) -> None:
-        self._site.state.get("session", "readiness", int(self._site.clock()))
+        """It can be written, not only read."""
+        state, now = self._site.state, int(self._site.clock())
+        before = state.get("readiness", "readiness", now)
+        state.put("readiness", "readiness", {}, expires_at=now + 60, expected=before.version if before else 0, now=now)
 
 
 def _is_ready(name: str, check: Callable[[], object]) -> bool:

@@ -1,7 +1,9 @@
 """Serving: uvicorn, told to trust nothing it need not, and to end what is under way before it stops."""
 
 import logging
+import os
 import signal
+import socket
 import sys
 
 import uvicorn
@@ -12,14 +14,33 @@ from gate.bot.promptness import IDLE_SECONDS, Prompt
 from gate.bot.settings import Settings
 from gate.bot.site import Site
 from gate.bot.startup import troubles
+from gate.errors import GateError, UsageError
+from gate.text import printable
 
 _GRACE = 20  # seconds for answers under way when the server is told to stop
 _MOST_CONNECTIONS = 1000
 _LOG = logging.getLogger(__name__)
 
 
-def serve(site: Site, settings: Settings, *, host: str, port: int) -> None:
-    """Serve `site` at `host` and `port`, until SIGTERM or SIGINT.
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; nobody is answered before `serve`.
+
+    Raises:
+        UsageError: it can't.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise UsageError(
+            f"The bot can't listen at port {port} of {printable(host, 60)}.",
+            actual=os.strerror(error.errno) if error.errno and error.errno > 0 else "no such address",
+            hint="Does another one run there? --host and --port choose another place.",
+        ) from None
+
+
+def serve(site: Site, settings: Settings, listening: socket.socket) -> None:
+    """Serve `site` where `listening` listens, until SIGTERM or SIGINT.
 
     Of `X-Forwarded-For` only what a trusted proxy says is believed; of `X-Forwarded-Host` nothing.
     """
@@ -28,10 +49,8 @@ def serve(site: Site, settings: Settings, *, host: str, port: int) -> None:
         _LOG.warning("not ready", extra={"error": trouble})
     # uvicorn ends what is under way, and then as the signal ends it: no block's end would be reached.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(site),
-        host=host,
-        port=port,
         http=Prompt,
         log_config=None,
         access_log=False,
@@ -46,3 +65,8 @@ def serve(site: Site, settings: Settings, *, host: str, port: int) -> None:
         ws="none",
         lifespan="on",
     )
+    _LOG.info("serving %s", site.url)
+    server = uvicorn.Server(config)
+    server.run(sockets=[listening])
+    if not server.started:
+        raise GateError("The bot could not begin.", hint="Its log says why.")

@@ -128,6 +128,8 @@ class Endpoint:
             except ClientDisconnect:
                 return Response(status_code=400)  # which nobody reads
             except GateError as error:
+                if status_of(error) >= 500:
+                    _LOG.warning("not answered", extra={"error": error.message})
                 return await run_in_threadpool(self._error_page, request, error, status_of(error))
             except Exception as error:  # noqa: BLE001 (a bug is an answer too, and tells nothing)
                 _LOG.error("a bug: %s", type(error).__name__, exc_info=True)

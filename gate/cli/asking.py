@@ -26,7 +26,7 @@ def ask(bot: Bot, target: Target, commands: TextIO | None) -> tuple[Asked, Stand
     """
     patience, url = bot.seconds(), bot.url.rstrip("/")
     check_url(url)  # before there is a token for it
-    requester = Requester(url, _credential(url, os.environ, target.run))
+    requester = Requester(url, _credential(url, os.environ, target.run), tell=_say)
     asked = requester.ask(target.deployment, attempt=_attempt(target.run), rerun=bot.rerun)
     _say(f"approval asked for: {asked.url}")
     if commands:

@@ -8,10 +8,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from gate.cli.pin import ask_pin
 from gate.errors import UsageError
 from gate.http import LOOPBACK
+from gate.text import printable
 
 _INSTALL = "pip install 'deploy-gate[bot]'"
 
@@ -40,6 +42,8 @@ def bot(config: Path, host: str, port: int, folder: Path | None, *, dev: bool) -
     """
     check_installed()
     if dev:
+        if click.get_current_context().get_parameter_source("config") is ParameterSource.COMMANDLINE:
+            raise UsageError("--dev makes its own settings: --config does not go with it.", hint="Drop one of the two.")
         _check_loopback(host)
         with nullcontext(folder) if folder else _scratch() as place:
             _try_out(place, host, port)
@@ -47,11 +51,12 @@ def bot(config: Path, host: str, port: int, folder: Path | None, *, dev: bool) -
     if folder:
         raise UsageError("--folder goes with --dev.", hint="The real bot's folder is that of its --config.")
     from gate.bot.building import build  # noqa: PLC0415 (paid for when used)
-    from gate.bot.server import serve  # noqa: PLC0415
+    from gate.bot.server import listen, serve  # noqa: PLC0415
     from gate.bot.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings(config)
-    serve(build(settings, pin=ask_pin), settings, host=host, port=port)
+    site = build(settings, pin=ask_pin)
+    serve(site, settings, listen(host, port))
 
 
 def check_installed() -> None:
@@ -89,11 +94,15 @@ def _scratch() -> Iterator[Path]:
 def _try_out(folder: Path, host: str, port: int) -> None:
     from gate.bot.building import build  # noqa: PLC0415 (paid for when used)
     from gate.bot.dev import open_trial  # noqa: PLC0415
-    from gate.bot.server import serve  # noqa: PLC0415
+    from gate.bot.server import listen, serve  # noqa: PLC0415
     from gate.bot.settings import load_settings  # noqa: PLC0415
 
+    listening = listen(host, port)  # before anybody is sent there
     origin = f"http://localhost:{port}"  # passkeys work at names, not at addresses
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{printable(str(folder))} can't be made.", actual=str(error.strerror)) from None
     trial = open_trial(folder, origin)
     click.echo(f"The page:    {origin}/")
     click.echo(f"The policy:  {trial.policy}")
@@ -102,4 +111,4 @@ def _try_out(folder: Path, host: str, port: int) -> None:
     click.echo("    --repository acme/shop --sha $(git rev-parse HEAD) --environment production --run-id 1")
     sys.stdout.flush()
     settings = load_settings(trial.config)
-    serve(build(settings, pin=ask_pin, dev=True), settings, host=host, port=port)
+    serve(build(settings, pin=ask_pin, dev=True), settings, listening)

@@ -1,6 +1,7 @@
 """`gate demo --bot`: the story with a page: a job asks, a person opens the link and decides, the job goes on or not."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from gate.cli.bot import check_installed
 from gate.deployment import Deployment
 from gate.errors import GateError, UsageError
 
@@ -26,6 +28,8 @@ def tell(folder: Path, deployment: Deployment, port: int) -> int:
         UsageError: the port is taken.
         GateError: the bot does not start.
     """
+    check_installed()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that every block is left, as by ^C
     click.secho("Deploy Gate: a link that an engineer can trust on a phone at 2 a.m.", bold=True)
     url = f"http://localhost:{port}"
     with _running(folder, port):
@@ -33,8 +37,7 @@ def tell(folder: Path, deployment: Deployment, port: int) -> int:
         click.secho("\n1. A deploy job asks for approval, and waits", fg="cyan", bold=True)
         code = _job(folder, deployment, url, token)
         click.secho("\n3. Who approved it?", fg="cyan", bold=True)
-        for log in ((), ("--audit", f"file://{folder}/events")):  # what the gate decided, and what the page was told
-            _gate(folder, "audit", "show", deployment.sha, "--policy", str(folder / "gate.yaml"), *log)
+        _gate(folder, "audit", "show", deployment.sha, "--policy", str(folder / "gate.yaml"))
         if sys.stdin.isatty():
             click.echo(f"\nThe bot goes on: look at {url}/history, make a passkey at {url}/passkeys, then ask again:")
             click.echo(
@@ -42,6 +45,7 @@ def tell(folder: Path, deployment: Deployment, port: int) -> int:
             )
             click.echo(f"    --sha {deployment.sha} --environment {deployment.environment} --run-id {time.time_ns()}")
             click.pause("Press any key to end it.")
+    click.secho("\nThat is all of it. Next: docs/bot.md sets a bot up for your people and jobs.", bold=True)
     return code
 
 
@@ -80,11 +84,14 @@ def _job(folder: Path, deployment: Deployment, url: str, token: str) -> int:
     environment = {**os.environ, "GATE_BOT_TOKEN": token}
     command = [sys.executable, "-m", "gate", *args]
     with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as job:
-        for line in job.stderr or ():
-            click.echo(line.rstrip("\n"), err=True)
-            if line.startswith(_MARK):
-                _show(line.removeprefix(_MARK).strip())
-    return job.returncode
+        try:
+            for line in job.stderr or ():
+                click.echo(line.rstrip("\n"), err=True)
+                if line.startswith(_MARK):
+                    _show(line.removeprefix(_MARK).strip())
+            return job.wait()
+        finally:
+            job.terminate()
 
 
 def _show(link: str) -> None:

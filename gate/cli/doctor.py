@@ -63,7 +63,7 @@ def doctor(policy: str, signer: str, bot_settings: Path | None, *, prove: bool, 
     if bot:
         from gate.bot.checkup import examine_bot  # noqa: PLC0415 (paid for when used)
 
-        findings += examine_bot(bot, loaded.policy, ask_pin)
+        findings += examine_bot(bot, loaded, ask_pin)
     if signer:
         findings += _examine_signer(signer, loaded)
     if prove:

@@ -23,7 +23,8 @@ from gate.text import printable
 def request(deploy_bot: str, wait: str, *, rerun: bool, as_json: bool, **named: Any) -> None:
     """Ask the deploy-bot for an approval, wait for it, and print the tokens, one a line.
 
-    The link for people is on stderr at once. Exit code 0: approved; 1: not approved, or not yet; 2: usage; 3: no bot.
+    The link for people is on stderr at once. Exit code 0: approved; 1: not approved, or not yet; 2: usage, or the bot
+    refuses; 3: the bot can't be reached.
     The tokens are good for this request alone: tell `gate verify` its --request-id, which --json shows. Treat them
     like passwords.
 

@@ -26,6 +26,7 @@ class Requester:
     """Asks the deploy-bot at `url` (https, or http on this machine), proving with `credential` which job asks.
 
     `credential` is the CI's OIDC token for the audience `url`, or an API token. `clock` gives seconds that only grow.
+    `tell` hears of it when the bot has to be asked again.
 
     Raises:
         UsageError: `url` is not one that a token may be sent to, or `credential` can't be one.
@@ -39,6 +40,7 @@ class Requester:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
+        tell: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.url = url.rstrip("/")
         check_url(self.url)
@@ -48,7 +50,7 @@ class Requester:
             )
         self._credential = credential
         self._clock, self._sleep, self._jitter = clock, sleep, jitter
-        self._link = Link("The deploy-bot", clock=clock, sleep=sleep, jitter=jitter)
+        self._link = Link("The deploy-bot", clock=clock, sleep=sleep, jitter=jitter, tell=tell)
 
     def ask(self, deployment: Deployment, *, attempt: int = 0, rerun: bool = False) -> Asked:
         """Ask for an approval of `deployment`, in that attempt of its run (0: not known). Asked again, it is the same
@@ -116,6 +118,12 @@ def check_url(url: str) -> None:
             "The deploy-bot's URL is not one that a token may be sent to.",
             expected="https://HOST, as the bot itself calls it",
             actual=printable(url.rpartition("@")[2], 100),
+        )
+    if url.count("/") != 2 or url != url.lower():
+        raise UsageError(
+            "The deploy-bot's URL is not as the bot itself writes it.",
+            expected="https://HOST, in lower case and without a path",
+            actual=printable(url, 100),
         )
 
 

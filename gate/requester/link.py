@@ -22,6 +22,7 @@ _NO_ANSWER = Answer(0, {}, b"")
 
 class Link:
     """Questions to `what` (its name, in words). No redirect is followed, for what it leads to would see the token.
+    `tell` hears of it when one has to be asked again.
 
     Proxies are those that the environment gives to `requests`, certificates are verified, a .netrc is not read.
     """
@@ -33,9 +34,10 @@ class Link:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
+        tell: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._what = what
-        self._clock, self._sleep, self._jitter = clock, sleep, jitter
+        self._clock, self._sleep, self._jitter, self._tell = clock, sleep, jitter, tell
 
     def call(self, method: str, url: str, token: str, *, until: float, body: object = None) -> dict[str, Any]:
         """The JSON object that answers; while there is no answer, a 429 or a 5xx, ask again, but not after `until`.
@@ -51,6 +53,8 @@ class Link:
             pause = self._pause(answer, attempt)
             if pause is None or self._clock() + pause > until:
                 raise self._refused(answer, token)
+            if attempt == 1:
+                self._tell(f"{self._what} {_trouble(answer)}; trying again for at most {until - self._clock():.0f} s")
             self._sleep(pause)
         raise AssertionError  # count() never ends
 
@@ -104,9 +108,8 @@ class Link:
                 actual=printable(answer.headers.get("location", "").replace(token, "(a token)"), 100),
             )
         if answer.status in {0, 429} or answer.status >= 500:
-            problem = {0: "can't be reached", 429: "has had too many requests"}.get(answer.status, "is unwell")
             return BotUnavailable(
-                said.get("message") or f"{self._what} {problem}.",
+                said.get("message") or f"{self._what} {_trouble(answer)}.",
                 hint=said.get("hint") or "Check the network and the URL, and try again. Nothing was allowed.",
                 actual=actual,
             )
@@ -116,6 +119,10 @@ class Link:
             expected=said.get("expected", ""),
             actual=said.get("actual") or actual,
         )
+
+
+def _trouble(answer: Answer) -> str:
+    return {0: "can't be reached", 429: "has had too many requests"}.get(answer.status, "is unwell")
 
 
 def _json(body: bytes) -> Any:

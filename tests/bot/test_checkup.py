@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from gate.bot.checkup import examine_bot
 from gate.bot.settings import load_settings
 from gate.cli import cli
 from gate.models import Finding
-from gate.policyfile import compile_policy
+from gate.wiring import load_policy
 from tests.bot.provider import Provider, serving
 from tests.bot.running import SECRETS, Place
 from tests.core.authenticator import Authenticator
@@ -30,8 +31,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 
 def examine(place: Place) -> list[Finding]:
     place.write()
-    policy = compile_policy(place.policy_path.read_bytes())
-    return list(examine_bot(load_settings(place.folder / "bot.yaml"), policy, lambda: "no PIN"))
+    loaded = load_policy(str(place.policy_path))
+    return list(examine_bot(load_settings(place.folder / "bot.yaml"), loaded, lambda: "no PIN"))
 
 
 def worst(findings: list[Finding]) -> dict[str, str]:
@@ -56,6 +57,31 @@ def test_a_bot_whose_owner_could_approve(place: Place) -> None:
     assert found["environment production"] == found["bot's records"] == "warning"
     del place.policy["passkeys"]
     assert worst(examine(place))["bot's passkeys"] == "warning"
+
+
+def test_a_log_that_is_shared_is_found_however_it_is_spelled(place: Place) -> None:
+    make_well(place)
+    place.settings["audit"] = f"file://{place.folder}/audit"
+    place.settings["replay"] = f"sqlite://{place.folder}/state/../replay.db"
+    told = [finding.message for finding in examine(place) if finding.subject == "bot's records"]
+    assert [message.split(",")[0] for message in told] == [
+        "the bot writes to the gate's own log", "the bot writes to the gate's own replay store",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "subject"),
+    [
+        ({"state": "sqlite:/dev/null/bot.db"}, "deploy-bot's state sqlite:/dev/null/bot.db"),
+        ({"replay": "sqlite:/dev/null/events.db"}, "bot's replay store sqlite:/dev/null/events.db"),
+        ({"audit": "file:/dev/null/events"}, "bot's audit log /dev/null/events"),
+        ({"notices": {"slack": "env:NOPE"}}, "bot's secrets"),
+    ],
+)
+def test_what_the_bot_could_not_use_once_it_runs(place: Place, changed: dict[str, Any], subject: str) -> None:
+    make_well(place)
+    place.settings |= changed
+    assert worst(examine(place)).get(subject) == "error"
 
 
 def test_a_bot_that_could_not_work(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,3 +55,19 @@ def test_the_story_ends_as_you_decide(tmp_path: Path, decide: str, code: int, sa
     assert said in told
     assert "alice@example.com" in told.partition("3. Who approved it?")[2]
     assert list(tmp_path.iterdir()) == [], "it leaves nothing behind"
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_who_ends_it_in_the_middle_leaves_nothing_behind(tmp_path: Path, how: signal.Signals) -> None:
+    """A signal to it alone: its bot and its job end with it."""
+    port = free_port()
+    with running_demo(tmp_path, port) as demo:
+        assert demo.stdout
+        while "approval asked for" not in demo.stdout.readline():
+            assert demo.poll() is None
+        demo.send_signal(how)
+        demo.communicate(timeout=60)  # ends once nobody has its stdout any more
+    assert demo.returncode
+    assert list(tmp_path.iterdir()) == []
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port))

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.bot.browser import PHONE, Browser
+from tests.bot.running import SECRETS, Place
 from tests.bot.stage import ROOT
 from tests.bot.test_journey import ended, eventually, link
 from tests.parts import free_port
@@ -82,3 +84,50 @@ def test_it_listens_to_this_machine_alone(host: str, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "--dev lets anybody be anybody, so it listens on this machine alone." in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--port", "{taken}"], "can't listen at port"),
+        (["--host", "127.0.0.1", "--folder", "/dev/null/x"], "/dev/null/x can't be made"),
+        (["--config", "bot.yaml"], "--dev makes its own settings"),
+    ],
+)
+def test_what_can_t_be_served_is_said_before_anybody_is_sent_there(
+    tmp_path: Path, options: list[str], said: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        given = [option.format(taken=taken.getsockname()[1]) for option in options]
+        given += [] if "--port" in given else ["--port", str(free_port())]
+        command = [sys.executable, "-m", "gate", "bot", "--dev", *given]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False, env=environment(tmp_path)
+        )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_said_by_a_bot_that_is_set_up(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    with socket.create_server(("127.0.0.1", place.port)):
+        command = [
+            sys.executable,
+            "-m",
+            "gate",
+            "bot",
+            "--config",
+            str(tmp_path / "bot.yaml"),
+            "--port",
+            str(place.port),
+        ]
+        environ = environment(tmp_path, **SECRETS)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environ)
+    assert done.returncode == 2
+    assert f"can't listen at port {place.port}" in done.stderr
+
+
+def _refused(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    command, environ = [sys.executable, "-m", "gate", "bot", *options], environment(folder, **SECRETS)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environ)

@@ -357,6 +357,23 @@ def test_a_token_is_sent_only_over_tls_or_to_this_machine(url: str) -> None:
     assert "pw" not in texts(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["https://gate.example.com/deploy", "https://Gate.example.com", "HTTPS://gate.example.com"]
+)
+def test_the_url_is_as_the_bot_writes_it(url: str) -> None:
+    """It is the audience of the job's token, letter by letter."""
+    with pytest.raises(UsageError, match="not as the bot itself writes it"):
+        Requester(url, API_TOKEN)
+
+
+def test_people_hear_at_once_that_the_bot_does_not_answer(bot: FakeBot, clock: Clock) -> None:
+    heard: list[str] = []
+    bot.faults = [fakebot.reset] * 3
+    asking = Requester(bot.url, API_TOKEN, clock=clock, sleep=clock.sleep, jitter=lambda: 0.0, tell=heard.append)
+    asking.ask(DEPLOYMENT)
+    assert heard == ["The deploy-bot can't be reached; trying again for at most 60 s"]
+
+
 @pytest.mark.parametrize("credential", ["", "a b", "a\r\nHost: evil", "é", "x" * 20_000])
 def test_what_cannot_be_a_token_is_not_sent(credential: str) -> None:
     with pytest.raises(UsageError, match="no token has"):
