@@ -31,6 +31,7 @@ from gate.bot.site import Site
 from gate.bot.startup import check_secrets
 from gate.bot.state import open_state
 from gate.bot.views import Views
+from gate.errors import GateError
 from gate.forge.github import GitHub
 from gate.forge.rest import Forge
 from gate.replay import ReplayStore, open_replay_store
@@ -38,6 +39,7 @@ from gate.signers import Signer, open_signer
 
 T = TypeVar("T")
 
+_FAILURE_LIVES = 5.0  # seconds
 _PATIENCE = 8.0  # seconds that a job's question waits for GitHub
 
 
@@ -124,12 +126,21 @@ def _signer(settings: Settings, pin: Callable[[], str]) -> Callable[[], Signer]:
 
 def _once(make: Callable[..., T]) -> Callable[..., T]:
     """`make`, called once for the same arguments: `cache` alone would let two threads in at first, and there are
-    PKCS#11 modules that can't be opened twice."""
+    PKCS#11 modules that can't be opened twice. Where it fails it is called again after a moment: whoever waited behind
+    it would wait for the same once more."""
     made, lock = cache(make), Lock()
+    failed: dict[tuple[Hashable, ...], tuple[float, GateError]] = {}
 
     def get(*args: Hashable) -> T:
         with lock:
-            return made(*args)
+            since, trouble = failed.get(args, (0.0, None))
+            if trouble and time.monotonic() - since < _FAILURE_LIVES:
+                raise trouble.with_traceback(None)
+            try:
+                return made(*args)
+            except GateError as error:
+                failed[args] = time.monotonic(), error
+                raise
 
     return get
 

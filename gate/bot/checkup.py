@@ -35,7 +35,10 @@ def examine_bot(settings: Settings, loaded: LoadedPolicy, pin: Callable[[], str]
     yield from open_state(settings.state, settings.base).diagnose()
     for url in [way.url for way in settings.sign_in if way.kind == "oidc"] + [ci.url for ci in settings.jobs.oidc]:
         yield _examine_issuer(url)
-    yield from _examine_records(settings, loaded)
+    try:
+        yield from _examine_records(settings, loaded)
+    except GateError as error:
+        yield Finding("error", "bot's records", error.message, error.hint)
 
 
 def _examine_url(settings: Settings) -> Finding:
@@ -95,11 +98,7 @@ def _examine_records(settings: Settings, loaded: LoadedPolicy) -> Iterator[Findi
                 f"the bot writes to the gate's own {what}, so whoever owns it can write there too",
                 "Give it stores of its own: audit and replay in bot.yaml (docs/bot.md).",
             )
-    try:
-        stores = open_replay_store(settings.replay, settings.base), open_audit_log(settings.audit, settings.base)
-    except GateError as error:
-        yield Finding("error", "bot's records", error.message, error.hint)
-        return
+    stores = open_replay_store(settings.replay, settings.base), open_audit_log(settings.audit, settings.base)
     for finding in examine_stores(*stores, int(time.time())):
         yield finding._replace(subject=f"bot's {finding.subject}")
 

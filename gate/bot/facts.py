@@ -13,8 +13,8 @@ from gate.models import Commit, Identity
 from gate.text import printable
 from gate.wiring import LoadedPolicy
 
-_LONGEST_MESSAGE, _LONGEST_LINE = 1500, 300  # characters; people read on at the forge
-_MOST_LINES = 40
+_LONGEST_MESSAGE, _LONGEST_LINE = 1200, 300  # characters; people read on at the forge
+_MOST_LINES, _MOST_READ = 40, 20_000  # lines, and characters of them
 _LISTED = 20  # commits that the page names
 _MOST_ROLES = 1_000  # that one document carries,
 _MOST_TEXT = 100_000  # and so many bytes of them
@@ -65,7 +65,8 @@ def web_url(api_url: str) -> str:
     host = parts.hostname or ""
     if host == "api.github.com" or host.endswith(".ghe.com"):
         return f"https://{host.removeprefix('api.')}"
-    return f"{parts.scheme}://{parts.netloc}"
+    port = f":{parts.port}" if parts.port and (parts.scheme, parts.port) != ("https", 443) else ""
+    return f"{parts.scheme}://{host}{port}"
 
 
 def sorted_newest_first(commits: Iterable[Commit], sha: str) -> Sequence[Commit]:
@@ -87,22 +88,24 @@ def _length(roles: Iterable[Sequence[Identity]]) -> int:
 
 def _line(commit: Commit, deployed: str) -> CommitLine:
     title, _, rest = commit.message.strip().partition("\n")
-    told = rest.strip()[: _LONGEST_MESSAGE + 1] if commit.sha == deployed else ""
+    told = rest.strip() if commit.sha == deployed else ""
     people = dict.fromkeys(_name(role) for role in commit.people)
-    return CommitLine(commit.sha, _short(title, 120), _short(", ".join(people), 100), _paragraphs(told))
+    return CommitLine(commit.sha, _short(title, 120), _short(", ".join(people), 80), _paragraphs(told))
 
 
 def _short(text: str, limit: int) -> str:
     """Fit to show, and short even where much of it has to be written as escapes."""
-    return printable(text, limit)[: 2 * limit]
+    shown = printable(text, limit)
+    return shown if len(shown) <= 2 * limit else f"{shown[: 2 * limit - 1]}…"
 
 
 def _paragraphs(text: str) -> str:
-    """Its lines made fit to show, not too many, and never two empty ones in a row: what stands below is to be seen."""
-    lines = [printable(line.rstrip(), _LONGEST_LINE) for line in text.splitlines()]
+    """Its lines made fit to show, not too many, and never two empty ones in a row: what stands below is to be seen.
+    It ends in an ellipsis wherever that leaves something out."""
+    lines = [printable(line.rstrip(), _LONGEST_LINE) for line in text[:_MOST_READ].splitlines()]
     kept = [line for line, before in zip(lines, ["", *lines], strict=False) if line or before]
     shown = "\n".join(kept[:_MOST_LINES])[:_LONGEST_MESSAGE]
-    return shown if shown == "\n".join(kept) else f"{shown}\n…"
+    return shown if shown == "\n".join(kept) and len(text) <= _MOST_READ else f"{shown}\n…"
 
 
 def _name(role: Sequence[object]) -> str:

@@ -22,6 +22,8 @@ def is_over(request: ApprovalRequest, needed: int, asked: "Asked", held: str, no
         return False
     if held:
         return request.held != held
+    if request.held and request.declined:
+        return False  # GitHub holds the next attempt too, and says so
     if "attempt" in asked.job.proved:
         handed_over = not request.live(now) or bool(request.handed_to)
         return request.attempt < asked.job.attempt and (status != "approved" or handed_over)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from heapq import merge
+from itertools import islice
 from typing import NamedTuple
 
 from gate.audit import AuditLog
@@ -39,18 +40,11 @@ class Entry(NamedTuple):
     run_id: str
 
 
-class Start(NamedTuple):
-    """Where a page begins: at the records of that time (epoch seconds), but for the `skip` first of them."""
-
-    at: int
-    skip: int
-
-
 class Selected(NamedTuple):
-    """What the page shows, and where older ones begin, None where there are none."""
+    """What the page shows, and after how many records the older ones begin, 0 where there are none."""
 
     entries: list[Entry]
-    older: Start | None
+    older: int
 
 
 Stores = tuple[AuditLog, ReplayStore]
@@ -71,9 +65,9 @@ class History:
         paths = {stream.path for _, heads in self._stores() for stream in heads.heads()}
         return sorted(paths, key=lambda path: (path == BOT_STREAM.path, path))
 
-    def select(self, path: str, sha: str, start: Start | None) -> Selected:
-        """The newest records of a stream, of all logs together; with `sha` only those on a commit that starts so, with
-        `start` only those from there on.
+    def select(self, path: str, sha: str, skip: int) -> Selected:
+        """The newest records of a stream, of all logs together, but for the `skip` newest; with `sha` only those on a
+        commit that starts so. (Told apart by their times alone, some would be on no page: clocks differ.)
 
         Raises:
             AuditUnavailable, ReplayUnavailable: they can't be read, or are not those that were chained.
@@ -82,17 +76,13 @@ class History:
         stream = Stream(repository, environment)
         records = merge(*(newest(*stores, stream) for stores in self._stores()), key=lambda record: -record.at)
         entries: list[Entry] = []
-        here = Start(-1, 0)
-        for record in records:
-            here = Start(record.at, here.skip + 1 if record.at == here.at else 0)
-            if start and (-here.at, here.skip) < (-start.at, start.skip):
-                continue
+        for number, record in enumerate(islice(records, skip, None), skip):
             if len(entries) == SHOWN:
-                return Selected(entries, here)
+                return Selected(entries, number)
             entry = _entry(record)
             if entry.sha.startswith(sha):
                 entries.append(entry)
-        return Selected(entries, None)
+        return Selected(entries, 0)
 
 
 def _told(event: Happened) -> tuple[str, str]:

@@ -5,13 +5,12 @@ import re
 from starlette.responses import Response
 
 from gate.bot.errors import BotError, Unavailable
-from gate.bot.history import LOOKED_AT, Start
+from gate.bot.history import LOOKED_AT
 from gate.bot.site import Site
 from gate.bot.web import Call
 from gate.errors import Undecided
 
 _SHA = re.compile(r"[0-9a-f]{0,64}")
-_START = re.compile(r"([0-9]{1,12})\.([0-9]{1,6})")
 _MOST_STREAMS = 100  # that people choose from
 
 
@@ -28,11 +27,11 @@ class HistoryPages:
         sha = call.query.get("sha", "").strip().lower()
         if not _SHA.fullmatch(sha):
             raise BotError("That is not the beginning of a commit id.", expected="up to 64 hex digits", actual=sha[:80])
-        start = _start(call.query.get("start", ""))
+        skip = call.skip()
         try:
             streams = self._site.history.streams()
             chosen = self._chosen(call, streams)
-            entries, older = self._site.history.select(chosen, sha, start) if chosen else ([], None)
+            entries, older = self._site.history.select(chosen, sha, skip) if chosen else ([], 0)
         except Undecided as error:
             raise Unavailable(error.message, hint=error.hint) from None
         return self._site.page(
@@ -50,10 +49,3 @@ class HistoryPages:
     def _chosen(self, call: Call, streams: list[str]) -> str:
         asked = call.query.get("stream", "")
         return asked if asked in streams else next(iter(streams), "")
-
-
-def _start(text: str) -> Start | None:
-    match = _START.fullmatch(text)
-    if text and not match:
-        raise BotError("There is no such page.", hint="Begin with the newest records.")
-    return Start(int(match[1]), int(match[2])) if match else None

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from threading import Lock
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -31,21 +32,30 @@ class Operations:
         self._site = site
         self._ready: dict[str, bool] = {}
         self._looked = float("-inf")
+        self._looking = Lock()
 
     def readyz(self, call: Call) -> Response:  # noqa: ARG002 (every handler's signature)
         """`GET /readyz`: it could do its work just now. Says which part is not ready, and nothing more. Looks again
         after a moment only: anybody may ask, and every part is a question to somebody else."""
-        if time.monotonic() - self._looked > _MOMENT:
-            parts = {
-                "policy": self._policy,
-                "state": self._state,
-                "signer": self._site.desk.check_signer,
-                "records": self._site.logbook.check,
-            }
-            self._ready = {name: _is_ready(name, check) for name, check in parts.items()}
-            self._looked = time.monotonic()
+        if self._looking.acquire(blocking=not self._ready):  # while somebody looks, the others get what was there
+            try:
+                self._look()
+            finally:
+                self._looking.release()
         ready = self._ready
         return JSONResponse({"ready": all(ready.values()), **ready}, 200 if all(ready.values()) else 503)
+
+    def _look(self) -> None:
+        if time.monotonic() - self._looked < _MOMENT:
+            return
+        parts = {
+            "policy": self._policy,
+            "state": self._state,
+            "signer": self._site.desk.check_signer,
+            "records": self._site.logbook.check,
+        }
+        self._ready = {name: _is_ready(name, check) for name, check in parts.items()}
+        self._looked = time.monotonic()
 
     def metrics(self, call: Call) -> Response:  # noqa: ARG002
         """`GET /metrics`, for Prometheus."""

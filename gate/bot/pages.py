@@ -1,7 +1,6 @@
 """What people see: requests, their decision on them, and their passkeys."""
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -33,14 +32,14 @@ class Pages:
         visitor = self._site.visitor_or_none(call)
         if visitor is None:
             return self._site.sign_in_page(call)
-        skip = _skip(call)
+        skip = call.skip()
         newest, older = self._site.desk.newest(LISTED, skip)
         return self._site.page(
             "home.html",
             call,
             waiting=[standing for standing in newest if standing.status == "open"],
             over=[standing for standing in newest if standing.status != "open"],
-            is_first=not skip,
+            is_all=not skip and not older,
             next_page=skip + LISTED if older else 0,
             words=_WORDS,
         )
@@ -162,14 +161,6 @@ def _refusals_counted() -> Iterator[None]:
     except GateError as error:
         DECISIONS.labels(error.reason).inc()
         raise
-
-
-def _skip(call: Call) -> int:
-    """How many requests were on the pages before."""
-    text = call.query.get("skip", "0")
-    if not re.fullmatch("[0-9]{1,6}", text):
-        raise BotError("There is no such page.", hint="Begin with the first one.")
-    return int(text)
 
 
 def _question(call: Call) -> str:

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 import uvicorn
 
@@ -22,25 +23,26 @@ _MOST_CONNECTIONS = 1000
 _LOG = logging.getLogger(__name__)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there; nobody is answered before `serve`.
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen there, one for each address that the host has; nobody is answered before `serve`.
 
     Raises:
         UsageError: it can't.
     """
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return [socket.create_server(place[:2], family=family, backlog=2048) for family, _, _, _, place in found]
+    except (OSError, UnicodeError) as error:
+        number = getattr(error, "errno", None) or 0
         raise UsageError(
             f"The bot can't listen at port {port} of {printable(host, 60)}.",
-            actual=os.strerror(error.errno) if error.errno and error.errno > 0 else "no such address",
+            actual=os.strerror(number) if number > 0 else "no such address",
             hint="Does another one run there? --host and --port choose another place.",
         ) from None
 
 
-def serve(site: Site, settings: Settings, listening: socket.socket) -> None:
-    """Serve `site` where `listening` listens, until SIGTERM or SIGINT.
+def serve(site: Site, settings: Settings, listening: list[socket.socket]) -> None:
+    """Serve `site` where `listening` listen, until SIGTERM or SIGINT.
 
     Of `X-Forwarded-For` only what a trusted proxy says is believed; of `X-Forwarded-Host` nothing.
     """
@@ -67,6 +69,7 @@ def serve(site: Site, settings: Settings, listening: socket.socket) -> None:
     )
     _LOG.info("serving %s", site.url)
     server = uvicorn.Server(config)
-    server.run(sockets=[listening])
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=listening)
     if not server.started:
         raise GateError("The bot could not begin.", hint="Its log says why.")

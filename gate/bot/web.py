@@ -2,9 +2,11 @@
 
 import json
 import logging
+import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -76,6 +78,17 @@ class Call:
             raise NotProved("You are not signed in, or were for too long.", hint="Sign in, and try again.")
         return self.visitor
 
+    def skip(self) -> int:
+        """How much was on the pages before, in a list that has several.
+
+        Raises:
+            BotError: that is no number.
+        """
+        text = self.query.get("skip", "0")
+        if not re.fullmatch("[0-9]{1,6}", text):
+            raise BotError("There is no such page.", hint="Begin with the first one.")
+        return int(text)
+
     def json(self) -> dict[str, Any]:
         """The body as a JSON object.
 
@@ -123,8 +136,8 @@ class Endpoint:
 
         async def endpoint(request: Request) -> Response:
             try:
-                body = await self._body(request, max_body)
-                return await to_thread.run_sync(self._answer, handler, request, body, limiter=threads)
+                async with self._body(request, max_body) as body:
+                    return await to_thread.run_sync(self._answer, handler, request, body, limiter=threads)
             except ClientDisconnect:
                 return Response(status_code=400)  # which nobody reads
             except GateError as error:
@@ -138,23 +151,26 @@ class Endpoint:
 
         return endpoint
 
-    async def _body(self, request: Request, most: int) -> bytes:
+    @asynccontextmanager
+    async def _body(self, request: Request, most: int) -> AsyncIterator[bytes]:
+        """The body; a large one counts as one of few until it has been answered."""
         body, is_large = bytearray(), False
         try:
-            with fail_after(_BODY_SECONDS):
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > most:
-                        raise TooLarge("The body is too large.", expected=f"at most {most} bytes")
-                    if len(body) > MAX_BODY and not is_large:
-                        if self._large >= _MOST_LARGE:
-                            raise Unavailable("Too much is sent to the bot at once.", hint="Send it again.")
-                        is_large, self._large = True, self._large + 1
-        except TimeoutError:
-            raise TooSlow("The body did not come in time.", expected=f"within {_BODY_SECONDS:.0f} s") from None
+            try:
+                with fail_after(_BODY_SECONDS):
+                    async for chunk in request.stream():
+                        body += chunk
+                        if len(body) > most:
+                            raise TooLarge("The body is too large.", expected=f"at most {most} bytes")
+                        if len(body) > MAX_BODY and not is_large:
+                            if self._large >= _MOST_LARGE:
+                                raise Unavailable("Too much is sent to the bot at once.", hint="Send it again.")
+                            is_large, self._large = True, self._large + 1
+            except TimeoutError:
+                raise TooSlow("The body did not come in time.", expected=f"within {_BODY_SECONDS:.0f} s") from None
+            yield bytes(body)
         finally:
             self._large -= is_large
-        return bytes(body)
 
     def _answer(self, handler: Handler, request: Request, body: bytes) -> Response:
         cookie = cookie_of(request, self._cookie_name)

@@ -18,7 +18,6 @@ from gate.scope import parse_environment, parse_repository, parse_sha
 MAX_BODY = 1 << 20  # bytes; more than the payload of this event ever needs
 _EVENT = "deployment_protection_rule"
 _CALLBACK = re.compile(rf"(?:/api/v3)?/repos/([^/]+/[^/]+)/actions/runs/([1-9][0-9]{{0,18}})/{_EVENT}")
-_REF = re.compile(r"[!-~]{0,300}")
 _LOGIN = re.compile(r"[A-Za-z0-9_-]{1,100}(?:\[bot\])?")
 
 
@@ -89,7 +88,7 @@ def _request(payload: dict[str, Any], delivery: str) -> ProtectionRequest:
         run_id=_run_id(payload["deployment_callback_url"], repository),
         actor=_matched(_LOGIN, payload["sender"]["login"]),
         event=_matched(re.compile(r"[a-z_]{1,60}"), payload["event"]),
-        ref=_matched(_REF, payload.get("ref") or ""),
+        ref=_shown(payload.get("ref")),
         delivery=delivery,
     )
 
@@ -99,6 +98,11 @@ def _run_id(url: str, repository: str) -> str:
     if not match or match[1].lower() != repository:
         raise UsageError("The callback is not one for the repository.")
     return match[2]
+
+
+def _shown(ref: object) -> str:
+    """What people are only to see: however it is spelled, the delivery does not depend on it."""
+    return ref[:300] if isinstance(ref, str) and ref.isprintable() else ""
 
 
 def _matched(pattern: re.Pattern[str], text: str) -> str:

@@ -50,7 +50,8 @@ def test_the_story_ends_as_you_decide(tmp_path: Path, decide: str, code: int, sa
         assert alice.post("/dev/sign-in", {"person": "alice@example.com"}).status == 303
         decided = alice.approve(link[1]) if decide == "approve" else alice.decline(link[1], "not today")
         assert decided.status == 303
-        told += demo.communicate(timeout=60)[0]
+        told += demo.stdout.read()
+        demo.wait(60)
     assert demo.returncode == code, told
     assert said in told
     assert "alice@example.com" in told.partition("3. Who approved it?")[2]

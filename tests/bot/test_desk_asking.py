@@ -121,6 +121,13 @@ def test_who_re_ran_it_is_an_actor_too(desk: Office) -> None:
     assert desk.ask(actors=many).request.deployment.actors == (*many, "dave", "alice")
 
 
+def test_a_no_to_a_held_job_stays_one_until_github_holds_the_next(desk: Office) -> None:
+    held = desk.ask(held="1")
+    desk.decline(held.request.id, ALICE, "no")
+    assert desk.ask(attempt=2).status == "declined", "an administrator let it go"
+    assert desk.ask(held="2").status == "open"
+
+
 def test_what_a_webhook_did_not_tell_the_job_fills_in(desk: Office) -> None:
     told = {"ref": "refs/heads/main", "workflow": "acme/shop/.github/workflows/deploy.yml@refs/heads/main",
             "event": "push", "run_url": "https://github.com/acme/shop/actions/runs/7"}  # fmt: skip

@@ -31,12 +31,12 @@ def test_pages_of_the_newest_first(desk: Office) -> None:
         desk.later(1)
         book.enrolled("alice@example.com", f"id{number}")
     [path] = history.streams()
-    first, older = history.select(path, "", None)
+    first, older = history.select(path, "", 0)
     assert [entry.place for entry in first] == [f"Event {number}" for number in range(total, total - SHOWN, -1)]
     second, end = history.select(path, "", older)
-    assert ([entry.place for entry in second], end) == ([f"Event {number}" for number in (5, 4, 3, 2, 1)], None)
+    assert ([entry.place for entry in second], end) == ([f"Event {number}" for number in (5, 4, 3, 2, 1)], 0)
     assert (first[0].who, first[0].word) == ("alice@example.com", "Passkey enrolled")
-    assert history.select(path, "0", None).entries == []  # none of them is on a commit
+    assert history.select(path, "0", 0).entries == []  # none of them is on a commit
 
 
 def test_decisions_of_people_and_of_the_gate_stand_together(desk: Office) -> None:
@@ -47,10 +47,10 @@ def test_decisions_of_people_and_of_the_gate_stand_together(desk: Office) -> Non
     desk.world.gate().check(tokens, right)
     desk.world.gate().check(tokens, right)
     history = History(lambda: [desk.stores()])
-    entries = history.select("acme/shop/production", SHA[:8], None).entries
+    entries = history.select("acme/shop/production", SHA[:8], 0).entries
     assert [entry.word for entry in entries] == ["Denied", "Allowed", "Approved on the page"]
     assert entries[1].reason == "hotfix"
-    assert history.select("acme/shop/production", "abc", None).entries == []
+    assert history.select("acme/shop/production", "abc", 0).entries == []
 
 
 def test_what_people_said_is_told_from_what_the_bot_says(desk: Office) -> None:
@@ -62,7 +62,7 @@ def test_what_people_said_is_told_from_what_the_bot_says(desk: Office) -> None:
     desk.later(1)
     book.enrolled("alice@example.com", "abc")
     said = [(entry.who, entry.message, entry.reason) for path in history.streams()
-            for entry in history.select(path, "", None).entries]  # fmt: skip
+            for entry in history.select(path, "", 0).entries]  # fmt: skip
     assert said == [
         ("bob@example.com", "", "Not: on a Friday"),
         ("alice@example.com", "without a passkey", "Now: at once"),
@@ -70,22 +70,22 @@ def test_what_people_said_is_told_from_what_the_bot_says(desk: Office) -> None:
     ]
 
 
-@pytest.mark.parametrize("each", [0, 1])
+@pytest.mark.parametrize("each", [0, 1, -1])
 def test_no_page_holds_more_and_none_leaves_any_out(desk: Office, each: int) -> None:
-    """Whether they are of one second or not."""
+    """Whether they are of one second or not, and whatever clocks they are told by."""
     book, history = Logbook(desk.stores, desk.clock), History(lambda: [desk.stores()])
     total = 2 * SHOWN + 3
     for number in range(total):
         desk.later(each)
         book.enrolled("alice@example.com", f"id{number}")
     [path] = history.streams()
-    pages, start = [], None
+    pages, skip = [], 0
     for _ in range(3):
-        entries, start = history.select(path, "", start)
+        entries, skip = history.select(path, "", skip)
         pages.append([entry.place for entry in entries])
     assert [len(page) for page in pages] == [SHOWN, SHOWN, 3]
     assert [place for page in pages for place in page] == [f"Event {number}" for number in range(total, 0, -1)]
-    assert start is None
+    assert skip == 0
 
 
 def test_a_place_beyond_the_list_can_be_named() -> None:
@@ -94,7 +94,7 @@ def test_a_place_beyond_the_list_can_be_named() -> None:
     def page(template: str, call: Call, **values: Any) -> Any:
         return Views().page(template, visitor=call.visitor, csrf="", dev=False, **values)
 
-    history = SimpleNamespace(streams=lambda: streams, select=lambda *_: Selected([], None))
+    history = SimpleNamespace(streams=lambda: streams, select=lambda *_: Selected([], 0))
     site: Any = SimpleNamespace(visitor_or_none=lambda call: call.visitor, history=history, page=page)
     query = {"type": "http", "path": "/history", "query_string": b"stream=acme/shop/place120", "headers": []}
     visitor = Visitor("session", "alice@example.com", "Alice", "Example SSO", ())

@@ -278,12 +278,20 @@ def test_facts_are_what_people_read_before_they_say_yes(tmp_path: Path) -> None:
         ("Title\n" + "\n" * 1900 + "Three.", "Three."),
         ("Title\n\n" + "x\n" * 60, "x\n" * 40 + "…"),
         ("Title\n\n\u3164\n\u3164", "\\u3164\n\\u3164"),
-        ("Title\n\n" + "\u3164" * 1000, "\\u3164" * 250 + "\n…"),
+        ("Title\n\nHarmless." + "\n" * 1600 + "BREAKING", "Harmless.\n\nBREAKING"),
+        ("Title\n\nHarmless." + "\n" * 30_000 + "BREAKING", "Harmless.\n\n…"),
+        ("Title\n\nHarmless." + " " * 1600 + "\nBREAKING", "Harmless.\nBREAKING"),
+        ("Title\n\n" + "\u3164" * 1000, "\\u3164" * 200 + "\n…"),
     ],
 )
 def test_a_message_pushes_nothing_out_of_sight(tmp_path: Path, told: str, shown: str) -> None:
     [line] = _in(tmp_path, [Commit(SHA, (), told)]).commits
     assert (line.title, line.message) == ("Title", shown)
+
+
+def test_a_title_that_is_cut_says_so(tmp_path: Path) -> None:
+    [line] = _in(tmp_path, [Commit(SHA, (), "\u200b" * 45 + "DROPS PRODUCTION")]).commits
+    assert line.title.endswith("…")
 
 
 def _in(tmp_path: Path, order: list[Commit]) -> Any:

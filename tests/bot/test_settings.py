@@ -14,7 +14,7 @@ from gate.bot.building import build, own_github
 from gate.bot.settings import Settings, load_settings
 from gate.bot.site import Site
 from gate.bot.startup import check_secrets, troubles
-from gate.errors import PolicyError, UsageError
+from gate.errors import PolicyError, SignerError, UsageError
 from tests.bot.running import SECRETS, Place
 
 GOOD = """\
@@ -245,3 +245,22 @@ def test_the_key_is_opened_once_whoever_comes_first(place: Place, monkeypatch: p
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(first, range(8))) == {place.signer}
     assert opened == [1]
+
+
+def test_who_waited_behind_a_failure_does_not_wait_for_the_next(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def fails(*_: object) -> object:
+        tried.append(1)
+        time.sleep(0.1)
+        raise SignerError("The token is out.")
+
+    monkeypatch.setattr(building, "open_signer", fails)
+    signer = building._signer(load_settings(place.folder / "bot.yaml"), lambda: "no PIN")
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = [pool.submit(signer) for _ in range(8)]
+        assert all(isinstance(outcome.exception(), SignerError) for outcome in outcomes)
+    assert tried == [1]
+    monkeypatch.setattr(building, "_FAILURE_LIVES", 0.0)
+    monkeypatch.setattr(building, "open_signer", lambda *_: place.signer)
+    assert building._signer(load_settings(place.folder / "bot.yaml"), lambda: "no PIN")() is place.signer

@@ -85,6 +85,16 @@ def test_a_job_that_github_holds() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("ref", "shown"),
+    [("refs/heads/größe", "refs/heads/größe"), ("r" * 999, "r" * 300), ("a\nb", ""), (None, ""), (7, "")],
+)
+def test_a_ref_is_only_shown(ref: object, shown: str) -> None:
+    found = deliver(asked(ref=ref))
+    assert found
+    assert found.ref == shown
+
+
 def test_without_a_deployment() -> None:
     found = deliver(asked(deployment=None))
     assert found
