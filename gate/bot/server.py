@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from typing import Any
 
 import uvicorn
 
@@ -19,7 +20,7 @@ from gate.errors import GateError, UsageError
 from gate.text import printable
 
 _GRACE = 20  # seconds for answers under way when the server is told to stop
-_MOST_CONNECTIONS = 1000
+_MOST_CONNECTIONS, _BACKLOG = 1000, 2048
 _LOG = logging.getLogger(__name__)
 
 
@@ -30,8 +31,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
         UsageError: it can't.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return [socket.create_server(place[:2], family=family, backlog=2048) for family, _, _, _, place in found]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        return [_listening(family, place) for family, _, _, _, place in found]
     except (OSError, UnicodeError) as error:
         number = getattr(error, "errno", None) or 0
         raise UsageError(
@@ -39,6 +40,21 @@ def listen(host: str, port: int) -> list[socket.socket]:
             actual=os.strerror(number) if number > 0 else "no such address",
             hint="Does another one run there? --host and --port choose another place.",
         ) from None
+
+
+def _listening(family: int, place: tuple[Any, ...]) -> socket.socket:
+    # Not `create_server`: asyncio sends small answers at once only where the socket says by number that it is TCP.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(place)
+        listening.listen(_BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening
 
 
 def serve(site: Site, settings: Settings, listening: list[socket.socket]) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from gate.bot import server
 from tests.bot.provider import SHA, Provider, Reply, serving
 from tests.bot.running import API_TOKEN, SECRETS, Place, running_bot
 from tests.bot.test_slack import receiving
 from tests.bot.tweaks import ROOT, tweaked
 from tests.bot.visitor import Visitor, come_back
+from tests.parts import free_port
 
 BODY = {"repository": "acme/shop", "sha": SHA, "environment": "production", "run_id": "7"}
 
@@ -319,3 +321,13 @@ def test_a_secret_that_is_missing_is_found_when_it_starts(tmp_path: Path, missin
     assert done.returncode == 2
     assert f"env:{missing}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_small_answers_are_sent_at_once(host: str) -> None:
+    """asyncio turns Nagle's algorithm off where a socket is of this very protocol: otherwise each waits for 40 ms."""
+    listening = server.listen(host, free_port())
+    for one in listening:
+        assert one.proto == socket.IPPROTO_TCP
+        one.close()
+    assert listening
