@@ -10,13 +10,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from gate.bot.api import JobsApi
+from gate.bot.bodies import MAX_BODY
 from gate.bot.devpages import DevPages
 from gate.bot.historypages import HistoryPages
 from gate.bot.operations import Operations, healthz
 from gate.bot.pages import Pages
+from gate.bot.shell import Shell
 from gate.bot.signinpages import SignInPages
 from gate.bot.site import Site
-from gate.bot.web import MAX_BODY, Endpoint, Handler, Shell
+from gate.bot.web import Endpoint, Handler
 from gate.bot.webhook import MAX_BODY as MAX_WEBHOOK
 from gate.bot.webhooks import Webhooks
 

@@ -177,7 +177,7 @@ class Desk:
         """
         standing = self.find(key)
         claims = self._notary.claims(standing, person, reason, passkey=True)
-        _check_question(standing, question)
+        standing.check_question(question)
         slot, now = self._keyring.derive("draft", session, key), self._now
         document = self._state.get("draft", slot, now)
         written = self._state.put(
@@ -209,7 +209,7 @@ class Desk:
         else:
             claims = self._drafted(standing, session) | {"passkey": dict(assertion)}
             self._notary.check_unchanged(standing, person, claims)
-        _check_question(standing, question)
+        standing.check_question(question)
         token = self._notary.seal(standing, claims)
         given = Given(
             approver=claims["sub"],
@@ -221,7 +221,7 @@ class Desk:
             passkey=assertion is not None,
         )
         self._logbook.approved(standing.request.deployment, given)
-        return self._closed(standing, "approved", _check_question, lambda newest: self._approved(newest, given))
+        return self._closed(standing, "approved", Standing.check_question, lambda newest: self._approved(newest, given))
 
     def decline(self, key: str, question: str, person: str, reason: str) -> ApprovalRequest:
         """Take the person's no to the question that the page showed, which is final. Whoever says no to it says no to
@@ -236,12 +236,12 @@ class Desk:
             approver = check_may(standing.request, person, standing.environment, standing.policy)
         except Denied as denial:
             raise NotAllowed.by(denial) from None
-        _check_open(standing)
-        _check_generation(standing, question)
+        standing.check_open()
+        standing.check_generation(question)
         declined = Declined(approver, reason, self._now)
         self._logbook.declined(standing.request.deployment, declined)
         return self._closed(
-            standing, "declined", _check_generation, lambda newest: replace(newest.request, declined=declined)
+            standing, "declined", Standing.check_generation, lambda newest: replace(newest.request, declined=declined)
         )
 
     def look_up(self, key: str) -> ApprovalRequest | None:
@@ -289,7 +289,7 @@ class Desk:
         it with the question that they saw. The errand is written first: whoever dies now leaves it to another bot."""
 
         def checked(newest: Standing) -> ApprovalRequest:
-            _check_open(newest)
+            newest.check_open()
             check(newest, seen.question)
             return change(newest)
 
@@ -308,25 +308,3 @@ def _handed_over(newest: Standing, generation: int) -> ApprovalRequest:
     if request.generation != generation or newest.status != "approved":
         raise Unavailable("The request changed just now.", hint="Ask again.")
     return replace(request, approvals=request.live(newest.now) or request.approvals, handed_to=request.attempt)
-
-
-def _check_open(standing: Standing) -> None:
-    if standing.status != "open":
-        raise Conflict(f"It is too late: this request is {standing.status}.", hint="Look at it again.")
-
-
-def _check_question(standing: Standing, question: str) -> None:
-    """Check that a decision is about what its page showed."""
-    if standing.question != question:
-        raise _changed()
-
-
-def _check_generation(standing: Standing, question: str) -> None:
-    if standing.question.partition(".")[0] != question.partition(".")[0]:
-        raise _changed()
-
-
-def _changed() -> Conflict:
-    return Conflict(
-        "The request has changed since you opened the page.", hint="Look at it again, and decide from there."
-    )

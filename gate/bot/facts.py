@@ -65,8 +65,8 @@ def web_url(api_url: str) -> str:
     host = parts.hostname or ""
     if host == "api.github.com" or host.endswith(".ghe.com"):
         return f"https://{host.removeprefix('api.')}"
-    port = f":{parts.port}" if parts.port and (parts.scheme, parts.port) != ("https", 443) else ""
-    return f"{parts.scheme}://{host}{port}"
+    place = parts.netloc.lower()
+    return f"{parts.scheme}://{place.removesuffix(':443') if parts.scheme == 'https' else place}"
 
 
 def sorted_newest_first(commits: Iterable[Commit], sha: str) -> Sequence[Commit]:

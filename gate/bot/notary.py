@@ -57,7 +57,7 @@ class Notary:
             Unavailable: the key can't be used.
         """
         issuer = self._issuer(standing.policy)
-        verdict = self.verdict(standing, person)
+        verdict = judge(standing.request, person, standing.policy, issuer, standing.now)
         if not verdict.may:
             raise verdict.refusal()
         try:

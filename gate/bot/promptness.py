@@ -13,7 +13,7 @@ READ_SECONDS = 30.0  # to take what was written
 
 class Prompt(H11Protocol):
     """uvicorn's protocol, which waits no longer than that for either. A body that comes after its answer is no head:
-    its bytes win no time. (A body that the answer waits for is bounded where it is read, in gate.bot.web.)
+    its bytes win no time. (A body that the answer waits for is bounded where it is read, in gate.bot.bodies.)
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

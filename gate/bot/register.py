@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gate.bot.eligibility import check_wanted, counted
-from gate.bot.errors import BotError, NotFound, Unavailable
+from gate.bot.errors import BotError, Conflict, NotFound, Unavailable
 from gate.bot.keyring import Keyring
 from gate.bot.policysource import PolicySource
 from gate.bot.request import ApprovalRequest, Status
@@ -47,6 +47,33 @@ class Standing(NamedTuple):
             "life": self.environment.max_age,
         }
         return f"{request.generation}.{base64url(hashlib.sha256(canonical(asked)).digest())}"
+
+    def check_open(self) -> None:
+        """Check that people can still decide.
+
+        Raises:
+            Conflict: it is over.
+        """
+        if self.status != "open":
+            raise Conflict(f"It is too late: this request is {self.status}.", hint="Look at it again.")
+
+    def check_question(self, shown: str) -> None:
+        """Check that a decision is about what its page showed.
+
+        Raises:
+            Conflict: something else is asked now.
+        """
+        if self.question != shown:
+            raise _changed()
+
+    def check_generation(self, shown: str) -> None:
+        """Check that a decision is about this request at least, whatever the job has added to it.
+
+        Raises:
+            Conflict: the run has asked anew.
+        """
+        if self.question.partition(".")[0] != shown.partition(".")[0]:
+            raise _changed()
 
 
 class Register:
@@ -154,6 +181,12 @@ class Register:
             now=self.now,
         )
         return written is not None
+
+
+def _changed() -> Conflict:
+    return Conflict(
+        "The request has changed since you opened the page.", hint="Look at it again, and decide from there."
+    )
 
 
 def busy() -> BotError:

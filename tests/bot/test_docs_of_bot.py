@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gate.bot import limits, metrics, promptness, server, web
+from gate.bot import app, bodies, facts, history, limits, metrics, pages, promptness, server
 from gate.bot.settings import read_settings
 from gate.bot.state import open_state
 from tests.pages import ROOT, Block, Shell, blocks
@@ -169,9 +169,15 @@ def test_every_limit_has_its_row() -> None:
     assert told == {name: f"{limit.amount} {units[limit.get_expiry()]}" for name, limit in limits._LIMITS.items()}
     assert rows["connections at once"] == (
         f"{server._MOST_CONNECTIONS:,}; each has {promptness.SECONDS:.0f} seconds to send a head, "
-        f"{web._BODY_SECONDS:.0f} for a body, {promptness.READ_SECONDS:.0f} to take an answer, "
+        f"{bodies.SECONDS:.0f} for a body, {promptness.READ_SECONDS:.0f} to take an answer, "
         f"and {promptness.IDLE_SECONDS:.0f} until it asks again"
     )
+    assert rows["requests on one page · records on one page of the history"] == f"{pages.LISTED} · {history.SHOWN}"
+    waiting = rows["threads that wait for issuers and GitHub · for providers"]
+    assert waiting.startswith(f"{app._ASKING} · {app._SIGNING_IN},")
+    assert f"share {limits._COUNTERS:,} counters" in section("Running it")
+    for text in (rows["one request's document"], (ROOT / "README.md").read_text()):
+        assert f"newest {facts._LISTED} " in text
 
 
 def test_the_page_quotes_what_the_bot_says() -> None:

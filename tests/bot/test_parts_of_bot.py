@@ -336,6 +336,8 @@ def test_one_commit_of_many_people_is_one_line(desk: Office) -> None:
 def test_where_people_read_it() -> None:
     assert web_url("https://api.github.com") == "https://github.com"
     assert web_url("https://ghe.example.com/api/v3") == "https://ghe.example.com"
+    assert web_url("https://GHE.example.com:443/api/v3") == "https://ghe.example.com", "as an issuer would be compared"
+    assert web_url("http://[::1]:8080/api/v3") == "http://[::1]:8080"
     assert facts_module.sorted_newest_first([], SHA) == []
 
 

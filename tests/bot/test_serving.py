@@ -153,9 +153,7 @@ def _listens(port: int) -> bool:
 
 def test_whoever_is_slow_with_a_head_or_a_body_is_sent_away(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    quick = (
-        "import gate.bot.promptness as p, gate.bot.web as w\np.SECONDS = w._BODY_SECONDS = 0.5\np.IDLE_SECONDS = 1\n"
-    )
+    quick = "import gate.bot.promptness as p, gate.bot.bodies as b\np.SECONDS = b.SECONDS = 0.5\np.IDLE_SECONDS = 1\n"
     with running_bot(place, environ=tweaked(tmp_path, quick)):
         visitor = Visitor(place.url, place.port)
         host = f"Host: localhost:{place.port}\r\n".encode()
@@ -184,7 +182,7 @@ ROUTES = ["GET /healthz", "GET /static/app.css", "GET /", "PUT /", "DELETE /heal
 
 def test_whoever_sends_the_body_of_what_is_answered_a_byte_at_a_time_is_sent_away(tmp_path: Path) -> None:
     """Each byte comes before uvicorn would end an idle connection, and none is ever the last one."""
-    quick = "import gate.bot.promptness as p, gate.bot.web as w\np.SECONDS = 1\nw._BODY_SECONDS = 1\n"
+    quick = "import gate.bot.promptness as p, gate.bot.bodies as b\np.SECONDS = b.SECONDS = 1\n"
     place = Place(tmp_path)
     with running_bot(place, environ=tweaked(tmp_path, quick)):
         held = {}
