@@ -99,6 +99,11 @@ class ApprovalRequest:
         """The request's id, which its link and its tokens carry."""
         return self.deployment.request_id
 
+    @property
+    def is_proved(self) -> bool:
+        """Whether a CI vouches for the job; nobody does for the holder of an API token."""
+        return not self.asker.startswith("token:")
+
     def live(self, now: int) -> tuple[Given, ...]:
         """The approvals that have not run out."""
         return tuple(given for given in self.approvals if now < given.expires_at)
