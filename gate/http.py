@@ -25,11 +25,13 @@ class TooLarge(Exception):
 
 
 class Answer(NamedTuple):
-    """A whole answer; the names of its headers are in lower case."""
+    """A whole answer; the names of its headers are in lower case. Where none came the status is 0, and `trouble` says
+    what the other side did instead."""
 
     status: int
     headers: dict[str, str]
     body: bytes
+    trouble: str = ""
 
 
 def is_safe(url: str, *, query: bool = False) -> bool:
@@ -95,6 +97,26 @@ def read(response: "Response", limit: int) -> Answer:
         if len(body) > limit:
             raise TooLarge
     return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, bytes(body))
+
+
+def unanswered(error: OSError) -> Answer:
+    """The answer where there is none but this error of `requests`."""
+    return Answer(0, {}, b"", trouble(error))
+
+
+def trouble(error: OSError) -> str:
+    """What the other side did instead of answering, as a sentence ends: the words of `requests` have URLs in them."""
+    from requests import exceptions  # noqa: PLC0415 (paid for when used)
+
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "shows a certificate that is not trusted here (REQUESTS_CA_BUNDLE names authorities of your own)"
+    if isinstance(error, exceptions.SSLError):
+        return "does not speak TLS as it must"
+    if isinstance(error, exceptions.ProxyError):
+        return "can't be reached through the proxy"
+    if isinstance(error, (exceptions.Timeout, TimeoutError)):
+        return "did not answer in time"
+    return "can't be reached"
 
 
 def within(seconds: float, work: Callable[[], T]) -> T:

@@ -38,8 +38,10 @@ def get_object(whose: str, url: str, seconds: float, authorize: "Authorize" = ht
         raise unavailable(whose, "does not answer as it must", str(error)) from None
     except TimeoutError:
         raise unavailable(whose, "took too long to answer") from None
-    except (OSError, ValueError):  # every error of requests is an OSError; urllib3 lets a few of its own through
-        raise unavailable(whose, "can't be reached") from None
+    except OSError as error:  # every error of requests is one
+        raise unavailable(whose, http.trouble(error)) from None
+    except ValueError:  # urllib3 lets a few of its own through
+        raise unavailable(whose, "does not answer as it must") from None
 
 
 def unavailable(whose: str, what: str, actual: str = "") -> Unavailable:

@@ -77,8 +77,8 @@ class Client(NamedTuple):
             raise unavailable(whose, "answers with more than is read") from None
         except TimeoutError:
             raise unavailable(whose, "took too long to answer") from None
-        except requests.ConnectionError:
-            raise unavailable(whose, "can't be reached") from None
+        except requests.ConnectionError as error:
+            raise unavailable(whose, http.trouble(error)) from None
         except (OSError, ValueError, TypeError, RecursionError):
             raise unavailable(whose, "does not answer as it must") from None
 

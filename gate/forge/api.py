@@ -27,7 +27,6 @@ _HEADERS = {
     "X-GitHub-Api-Version": "2022-11-28",
 }
 Query = Mapping[str, "int | str"]
-_NO_ANSWER = Answer(0, {}, b"")
 
 
 class NotThere(Unattributed):
@@ -132,8 +131,8 @@ class Connection:
                 hint="Run the gate in a full clone (fetch-depth: 0).",
                 actual=f"more than {_MOST_BYTES >> 20} MiB",
             ) from None
-        except OSError:  # every error of requests is one
-            return _NO_ANSWER
+        except OSError as error:  # every error of requests is one
+            return http.unanswered(error)
 
     def _waited(self, seconds: float) -> bool:
         """Wait, unless that would take longer than there is patience left."""
@@ -174,7 +173,7 @@ def _pause(answer: Answer, attempt: int) -> float:
     seconds = limit(answer)
     if seconds is not None:
         return seconds
-    return 0.25 * 2**attempt if answer.status >= 500 or answer is _NO_ANSWER else inf
+    return 0.25 * 2**attempt if answer.status >= 500 or answer.trouble else inf
 
 
 def _object(answer: Answer) -> dict[str, Any]:
@@ -190,7 +189,6 @@ def _object(answer: Answer) -> dict[str, Any]:
 
 
 _EXPLAINED = {
-    0: ("The forge's API can't be reached.", "Check the network and the API's URL, and try again."),
     401: ("The forge's API refuses the token.", "It may have expired, or been revoked: use a new one."),
     403: ("The token may not read this repository's commits.", "Give it the permission `contents: read`."),
     404: (
@@ -202,6 +200,8 @@ _EXPLAINED = {
 
 def _refused(answer: Answer, *, has_token: bool) -> Unattributed:
     message, hint = _EXPLAINED.get(answer.status, (f"The forge's API answered {answer.status}.", "Try again later."))
+    if answer.trouble:
+        message, hint = f"The forge's API {answer.trouble}.", "Check the network and the API's URL, and try again."
     if limit(answer) is not None:
         message, hint = "The forge's API has had too many requests.", "Try again later, or with a token of its own."
     if not has_token and 400 <= answer.status < 500:

@@ -126,7 +126,6 @@ def _value(answer: Answer) -> Any:
 
 
 _EXPLAINED = {
-    0: ("The forge's API can't be reached.", "Check the network and the API's URL."),
     401: ("The forge's API refuses the credentials.", "They may have expired, or been revoked: use new ones."),
     403: ("The credentials may not do this in the repository.", "docs/bot.md lists the permissions that they need."),
     404: (
@@ -139,6 +138,8 @@ _EXPLAINED = {
 
 def _refused(answer: Answer) -> Refused:
     message, hint = _EXPLAINED.get(answer.status, (f"The forge's API answered {answer.status}.", "Try again later."))
+    if answer.trouble:
+        message, hint = f"The forge's API {answer.trouble}.", "Check the network and the API's URL."
     after = limit(answer)
     if after is not None:
         return Refused(

@@ -17,7 +17,6 @@ _TIMEOUTS = (5.0, 10.0)  # seconds to connect, and between two bytes
 _MOST_SECONDS = 30.0  # for one answer
 _LEAST_PAUSE, _MOST_PAUSE = 2.0, 30.0  # seconds between two tries, where the other side does not say
 _HEADERS = {"Accept": "application/json", "User-Agent": "deploy-gate"}
-_NO_ANSWER = Answer(0, {}, b"")
 
 
 class Link:
@@ -72,8 +71,8 @@ class Link:
             return http.within(_MOST_SECONDS, ask)
         except http.TooLarge:
             raise self._odd(f"more than {_MOST_BYTES >> 10} KiB") from None
-        except OSError:  # every error of requests is one
-            return _NO_ANSWER
+        except OSError as error:  # every error of requests is one
+            return http.unanswered(error)
 
     def _pause(self, answer: Answer, attempt: int) -> float | None:
         """Seconds until the next try, as the other side says; None where another would not change the answer."""
@@ -122,7 +121,7 @@ class Link:
 
 
 def _trouble(answer: Answer) -> str:
-    return {0: "can't be reached", 429: "has had too many requests"}.get(answer.status, "is unwell")
+    return answer.trouble or ("has had too many requests" if answer.status == 429 else "is unwell")
 
 
 def _json(body: bytes) -> Any:
