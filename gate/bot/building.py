@@ -8,12 +8,12 @@ from threading import Lock
 from typing import TypeVar
 
 from gate.audit import AuditLog, open_audit_log
-from gate.bot.claims import github_host
+from gate.bot import githubhost
 from gate.bot.desk import Desk
 from gate.bot.dev import DevSignIn
 from gate.bot.enrolment import Enrolment
 from gate.bot.errors import NotFound
-from gate.bot.facts import Lookup, web_url
+from gate.bot.facts import Lookup
 from gate.bot.herald import Herald
 from gate.bot.history import History
 from gate.bot.hold import Hold
@@ -104,9 +104,9 @@ def own_github(settings: Settings) -> str:
     found = [one.url for one in settings.jobs.oidc if one.kind == "github"]
     if settings.github is None:
         return ""
-    if len(found) == 1 and not github_host(found[0]):  # of one that does not tell, it is that one
+    if len(found) == 1 and not githubhost.of_issuer(found[0]):  # of one that does not tell, it is that one
         return found[0]
-    return next((url for url in found if github_host(url) == web_url(settings.github.api_url)), "")
+    return next((url for url in found if githubhost.of_issuer(url) == githubhost.of_api(settings.github.api_url)), "")
 
 
 def _open_stores(audit: str, replay: str, base: Path | None) -> tuple[AuditLog, ReplayStore]:
@@ -155,7 +155,8 @@ def _lookup(settings: Settings, forge: Forge | None) -> Lookup:
         return Lookup(None)
     api_url, credentials = settings.github.api_url, forge.credentials
     return Lookup(
-        lambda repository: GitHub(api_url, credentials.token(repository), patience=_PATIENCE), web_url(api_url)
+        lambda repository: GitHub(api_url, credentials.token(repository), patience=_PATIENCE),
+        githubhost.of_api(api_url),
     )
 
 

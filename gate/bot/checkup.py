@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gate.audit import open_audit_log
-from gate.bot.claims import github_host
+from gate.bot import githubhost
 from gate.bot.discovery import Issuer
 from gate.bot.errors import Unavailable
-from gate.bot.facts import web_url
 from gate.bot.settings import Settings
 from gate.bot.startup import check_secrets
 from gate.bot.state import open_state
@@ -72,8 +71,10 @@ def _examine_github(settings: Settings) -> Iterator[Finding]:
     issuers = [ci.url for ci in settings.jobs.oidc if ci.kind == "github"]
     if settings.github is None or not issuers:
         return
-    subject, server = "bot's github", web_url(settings.github.api_url)
-    hosts = {github_host(url) or server for url in issuers}  # of an issuer that does not tell, it may be that one
+    subject, server = "bot's github", githubhost.of_api(settings.github.api_url)
+    hosts = {
+        githubhost.of_issuer(url) or server for url in issuers
+    }  # of an issuer that does not tell, it may be that one
     if server in hosts:
         yield Finding("ok", subject, f"acts at {server}, which has an issuer under jobs: oidc:")
     else:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from gate.bot import githubhost
 from gate.bot.errors import NotProved
 from gate.bot.jobsettings import Kind
 from gate.errors import UsageError
@@ -17,9 +18,6 @@ from gate.text import printable
 _NUMBER = re.compile(r"[1-9][0-9]{0,19}")
 _MOST_TEXT = 254  # of what becomes a part of the deployment (gate.deployment)
 _MOST_REF = 1000
-_GITHUB = "https://token.actions.githubusercontent.com"
-_GHE_COM = re.compile(r"https://token\.actions\.([a-z0-9-]+\.ghe\.com)")
-_GHES = "/_services/token"
 
 
 class Job(NamedTuple):
@@ -72,7 +70,7 @@ def read_job(kind: Kind, issuer: str, claims: Mapping[str, Any]) -> Job:
 
 def _github(issuer: str, read: "_Reader") -> Job:
     repository, run_id = read.text("repository", _MOST_TEXT), read.number("run_id")
-    host = github_host(issuer)
+    host = githubhost.of_issuer(issuer)
     return Job(
         issuer=issuer,
         repository=parse_repository(repository),
@@ -87,17 +85,6 @@ def _github(issuer: str, read: "_Reader") -> Job:
         run_url=f"{host}/{repository}/actions/runs/{run_id}" if host else "",
         event=read.optional("event_name"),
     )
-
-
-def github_host(issuer: str) -> str:
-    """Where people see what this issuer vouches for: an enterprise may have a path of its own at github.com's issuer,
-    GitHub Enterprise Server has its issuer below its own host. "" where that can't be told."""
-    if issuer == _GITHUB or issuer.startswith(f"{_GITHUB}/"):
-        return "https://github.com"
-    if issuer.startswith("https://") and issuer.endswith(_GHES):
-        return issuer.removesuffix(_GHES)
-    resident = _GHE_COM.fullmatch(issuer)
-    return f"https://{resident[1]}" if resident else ""
 
 
 def _gitlab(issuer: str, read: "_Reader") -> Job:

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from urllib.parse import urlsplit
 
+from gate.bot.githubhost import GITHUB_COM
 from gate.bot.request import CommitLine, Facts
 from gate.chain import allowed_shas
 from gate.deployment import Deployment
@@ -23,7 +23,7 @@ _MOST_TEXT = 100_000  # and so many bytes of them
 class Lookup:
     """Looks facts up in the history that `open_history` gives for a repository; `web_url` is where people read it."""
 
-    def __init__(self, open_history: Callable[[str], History] | None, web_url: str = "https://github.com") -> None:
+    def __init__(self, open_history: Callable[[str], History] | None, web_url: str = GITHUB_COM) -> None:
         self._open_history = open_history
         self._web_url = web_url
 
@@ -57,16 +57,6 @@ class Lookup:
         if base and base != deployment.sha:
             return f"{page}/compare/{base}...{deployment.sha}"
         return f"{page}/commit/{deployment.sha}"
-
-
-def web_url(api_url: str) -> str:
-    """Where people read what the API at `api_url` serves: GitHub's own, ghe.com's, or the server that has /api/v3."""
-    parts = urlsplit(api_url)
-    host = parts.hostname or ""
-    if host == "api.github.com" or host.endswith(".ghe.com"):
-        return f"https://{host.removeprefix('api.')}"
-    place = parts.netloc.lower()
-    return f"{parts.scheme}://{place.removesuffix(':443') if parts.scheme == 'https' else place}"
 
 
 def sorted_newest_first(commits: Iterable[Commit], sha: str) -> Sequence[Commit]:

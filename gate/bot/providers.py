@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from gate.bot import githubhost
 from gate.bot.discovery import Issuer, Metadata
 from gate.bot.errors import NotProved
 from gate.bot.fetch import get_object, unavailable
@@ -144,8 +145,8 @@ class GitHubProvider:
         self.name = settings.name
         self._settings = settings
         self._client = Client(settings, "client_secret_post", scope="")
-        self._is_github_com = settings.url == "https://github.com"
-        self._api = _api(settings.url)
+        self._is_github_com = settings.url == githubhost.GITHUB_COM
+        self._api = githubhost.api_of(settings.url)
 
     def start(self, redirect_uri: str) -> Started:
         """See `Provider`."""
@@ -171,12 +172,6 @@ class GitHubProvider:
         if self._is_github_com:
             identities.append(Identity("email", f"{number}+{login}{_NOREPLY}"))
         return SignedIn(tuple(identities), _shown(user.get("name"), login), self.name)
-
-
-def _api(url: str) -> str:
-    """Where the REST API of the GitHub at `url` is; those in the cloud, ghe.com's too, have a host for it."""
-    host = url.removeprefix("https://")
-    return f"https://api.{host}" if host == "github.com" or host.endswith(".ghe.com") else f"{url}/api/v3"
 
 
 def _shown(name: object, otherwise: str) -> str:

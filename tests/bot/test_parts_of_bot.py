@@ -10,7 +10,7 @@ import pytest
 from gate.bot import facts as facts_module
 from gate.bot.dev import open_trial
 from gate.bot.errors import NotProved, TooMany, Unavailable
-from gate.bot.facts import Lookup, web_url
+from gate.bot.facts import Lookup
 from gate.bot.keyring import Keyring
 from gate.bot.limits import Limits, block
 from gate.bot.logbook import Logbook
@@ -174,18 +174,6 @@ def test_a_trial_overwrites_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("api_url", "web"),
-    [
-        ("https://api.github.com", "https://github.com"),
-        ("https://api.acme.ghe.com", "https://acme.ghe.com"),
-        ("https://ghe.example.com/api/v3", "https://ghe.example.com"),
-    ],
-)
-def test_where_people_read_what_an_api_serves(api_url: str, web: str) -> None:
-    assert web_url(api_url) == web
-
-
-@pytest.mark.parametrize(
     ("address", "counted"),
     [
         ("192.0.2.1", "192.0.2.1"),
@@ -333,11 +321,7 @@ def test_one_commit_of_many_people_is_one_line(desk: Office) -> None:
     assert len(found.commits[0].people) <= 300
 
 
-def test_where_people_read_it() -> None:
-    assert web_url("https://api.github.com") == "https://github.com"
-    assert web_url("https://ghe.example.com/api/v3") == "https://ghe.example.com"
-    assert web_url("https://GHE.example.com:443/api/v3") == "https://ghe.example.com", "as an issuer would be compared"
-    assert web_url("http://[::1]:8080/api/v3") == "http://[::1]:8080"
+def test_no_commits_are_in_order() -> None:
     assert facts_module.sorted_newest_first([], SHA) == []
 
 
