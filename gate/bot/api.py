@@ -32,9 +32,9 @@ class JobsApi:
             who = site.doorkeeper.identify(call.request.headers.get("authorization", ""))
             asked = resolve(who, call.json())
             site.limits.hit("ask", asked.asker)
-            standing = site.desk.ask(asked)
+            standing = site.intake.ask(asked)
         ASKED.inc()
-        return JSONResponse(self._told(standing) | {"secret": site.desk.secret(standing.request)})
+        return JSONResponse(self._told(standing) | {"secret": site.intake.secret(standing.request)})
 
     def poll(self, call: Call) -> Response:
         """`GET /api/requests/{id}`.
@@ -47,7 +47,7 @@ class JobsApi:
         with site.limits.of_failures("poll refused", call.address):
             if scheme.lower() != "bearer":
                 raise NotProved("The job's secret is missing.", hint="Send it as Authorization: Bearer SECRET.")
-            standing = site.desk.hand_over(call.path["id"], secret.strip())
+            standing = site.intake.hand_over(call.path["id"], secret.strip())
         told = self._told(standing)
         if standing.status == "approved":
             told["tokens"] = [given.token for given in standing.request.approvals]

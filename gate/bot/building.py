@@ -17,14 +17,17 @@ from gate.bot.facts import Lookup
 from gate.bot.herald import Herald
 from gate.bot.history import History
 from gate.bot.hold import Hold
+from gate.bot.intake import Intake
 from gate.bot.jobs import Doorkeeper
 from gate.bot.keyring import Keyring
 from gate.bot.limits import Limits
 from gate.bot.logbook import Logbook
+from gate.bot.notary import Notary
 from gate.bot.notices import Channel, News, Notice
 from gate.bot.notices.github import GitHub as GitHubChannel
 from gate.bot.policysource import PolicySource
 from gate.bot.providers import Provider, open_provider
+from gate.bot.register import Register
 from gate.bot.sessions import Sessions
 from gate.bot.settings import Settings
 from gate.bot.site import Site
@@ -55,25 +58,14 @@ def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> S
     keyring = Keyring(settings.session_key.read().encode())
     policy = PolicySource(settings.policy)
     state = open_state(settings.state, settings.base)
+    register = Register(state, keyring, policy, clock)
     forge = settings.github.forge() if settings.github else None
     stores = _once(_open_stores)  # connecting takes longer than a record
     own = settings.audit, settings.replay, settings.base
     logbook = Logbook(lambda: stores(*own), clock)
+    notary = Notary(settings.url, _signer(settings, pin), logbook)
     limits, github = Limits(), own_github(settings)
-    herald = Herald(state, _channels(settings, forge), lambda *asked: _tell(desk, settings.url, *asked), clock)
-    desk = Desk(
-        url=settings.url,
-        policy=policy,
-        signer=_signer(settings, pin),
-        state=state,
-        keyring=keyring,
-        lookup=_lookup(settings, forge),
-        herald=herald,
-        logbook=logbook,
-        limits=limits,
-        life=settings.request_life,
-        clock=clock,
-    )
+    herald = Herald(state, _channels(settings, forge), lambda *asked: _tell(register, settings.url, *asked), clock)
     trial = DevSignIn(Path(settings.policy)) if dev else None
     providers: list[Provider] = [] if trial else [open_provider(way) for way in settings.sign_in]
     return Site(
@@ -81,7 +73,18 @@ def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> S
         policy=policy,
         state=state,
         keyring=keyring,
-        desk=desk,
+        register=register,
+        notary=notary,
+        intake=Intake(
+            register=register,
+            keyring=keyring,
+            policy=policy,
+            lookup=_lookup(settings, forge),
+            herald=herald,
+            limits=limits,
+            life=settings.request_life,
+        ),
+        desk=Desk(register=register, notary=notary, keyring=keyring, state=state, herald=herald, logbook=logbook),
         herald=herald,
         logbook=logbook,
         sessions=Sessions(state, keyring, clock),
@@ -160,10 +163,10 @@ def _lookup(settings: Settings, forge: Forge | None) -> Lookup:
     )
 
 
-def _tell(desk: Desk, url: str, key: str, generation: int, news: News) -> Notice | None:
+def _tell(register: Register, url: str, key: str, generation: int, news: News) -> Notice | None:
     """The notice, None where the request has gone on, or what was to be told did not come about."""
     try:
-        standing = desk.find(key)
+        standing = register.find(key)
     except NotFound:
         return None
     request, deployment = standing.request, standing.request.deployment

@@ -20,6 +20,7 @@ from gate.bot.state import Document, State
 from gate.errors import GateError
 
 _LOG = logging.getLogger(__name__)
+_UNTOLD = 10  # seconds that a change may take until it can be told
 _LEASE = 60  # seconds that a bot has for one errand before another bot takes it over
 _PATIENCE = 45.0  # seconds that it waits for all channels; each has a bound of its own, and this is for one without
 _MOST_TRIES = 12
@@ -66,14 +67,16 @@ class Herald:
         for pool in (self._pool, *self._couriers.values()):
             pool.shutdown(wait=True)
 
-    def announce(self, request: ApprovalRequest, news: News, *, due_at: int) -> None:
-        """Have `news` of the request told at `due_at` (epoch seconds), by whichever bot is alive then.
+    def announce(self, request: ApprovalRequest, news: News, *, due_at: int | None = None) -> None:
+        """Have `news` of the request told at `due_at` (epoch seconds), by whichever bot is alive then; without it, when
+        the change that is about to be made must have come about.
 
         Raises:
             Unavailable: that can't be written down.
         """
         if not self._channels:
             return
+        due_at = self._now + _UNTOLD if due_at is None else due_at
         errand = {"id": request.id, "generation": request.generation, "news": news}
         self._state.put(
             "errand",

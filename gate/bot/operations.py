@@ -51,7 +51,7 @@ class Operations:
         parts = {
             "policy": self._policy,
             "state": self._state,
-            "signer": self._site.desk.check_signer,
+            "signer": self._site.check_signer,
             "records": self._site.logbook.check,
         }
         self._ready = {name: _is_ready(name, check) for name, check in parts.items()}

@@ -33,7 +33,7 @@ class Pages:
         if visitor is None:
             return self._site.sign_in_page(call)
         skip = call.skip()
-        newest, older = self._site.desk.newest(LISTED, skip)
+        newest, older = self._site.register.newest(LISTED, skip)
         return self._site.page(
             "home.html",
             call,
@@ -49,8 +49,8 @@ class Pages:
         visitor = self._site.visitor_or_none(call)
         if visitor is None:
             return self._site.sign_in_page(call)
-        standing = self._site.desk.find(call.path["id"])
-        verdict = self._site.desk.verdict(standing, visitor.person)
+        standing = self._site.register.find(call.path["id"])
+        verdict = self._site.notary.verdict(standing, visitor.person)
         approver = spelled(visitor.person, standing.environment, standing.policy)
         return self._site.page(
             "request.html",
@@ -90,7 +90,7 @@ class Pages:
         key = call.path["id"]
         with _refusals_counted():
             visitor = self._site.vouched(call)
-            standing = self._site.desk.find(key)
+            standing = self._site.register.find(key)
             has_passkey = bool(standing.policy.passkeys(spelled(visitor.person, standing.environment, standing.policy)))
             assertion = _assertion(call) if has_passkey or standing.environment.passkey_required else None
             self._site.desk.approve(
@@ -111,7 +111,7 @@ class Pages:
     def look_up(self, call: Call) -> Response:
         """`POST /requests/{id}/look-up`: ask the forge again."""
         self._site.vouched(call)
-        self._site.desk.look_up(call.path["id"])
+        self._site.intake.look_up(call.path["id"])
         return _see(f"/requests/{call.path['id']}")
 
     def passkeys(self, call: Call) -> Response:

@@ -13,11 +13,14 @@ from gate.bot.desk import Desk
 from gate.bot.enrolment import Enrolment
 from gate.bot.errors import NotAllowed
 from gate.bot.herald import Herald
+from gate.bot.intake import Intake
 from gate.bot.keyring import Keyring
 from gate.bot.limits import Limits
 from gate.bot.logbook import Logbook
 from gate.bot.logs import REQUEST_ID
+from gate.bot.notary import Notary
 from gate.bot.policysource import PolicySource
+from gate.bot.register import Register
 from gate.bot.secret import Secret
 from gate.bot.sessions import LIFE, Sessions, Visitor
 from gate.bot.state import State
@@ -47,6 +50,9 @@ class Site:
     policy: PolicySource
     state: State
     keyring: Keyring
+    register: Register
+    notary: Notary
+    intake: Intake
     desk: Desk
     herald: Herald
     logbook: Logbook
@@ -71,6 +77,14 @@ class Site:
     def cookie_name(self) -> str:
         """With the prefix, browsers take it from this host alone, by TLS alone (RFC 6265bis, section 4.1.3)."""
         return "__Host-gate" if self.is_secure else "gate"
+
+    def check_signer(self) -> None:
+        """Check that the bot's key can be used, and that the policy of now trusts it.
+
+        Raises:
+            Unavailable: it can't, or does not.
+        """
+        self.notary.check_signer(self.policy.current().policy)
 
     def set_cookie(self, response: Response, name: str, value: str, seconds: int = LIFE) -> None:
         """A cookie that no script reads and no other site's form sends."""

@@ -26,7 +26,7 @@ def troubles(site: Site) -> Iterator[str]:
     """What keeps people from approving just now, each in a sentence. It may be mended while the bot runs."""
     try:
         policy = site.policy.current().policy
-        site.desk.check_signer()
+        site.check_signer()
         site.logbook.check()
     except Unavailable as error:
         yield f"{error.message} {error.hint}".strip()

@@ -31,7 +31,7 @@ class Webhooks:
         held = receive(call.body, call.request.headers, secret.read())
         if held is not None:
             self._site.doorkeeper.check_speaks(self._site.github, held.repository)
-            self._site.desk.ask(_asked(held, self._site.github), held=held.delivery)
+            self._site.intake.ask(_asked(held, self._site.github), held=held.delivery)
             ASKED.inc()
         return Response(status_code=204)
 

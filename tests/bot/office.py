@@ -13,13 +13,15 @@ from gate.bot.desk import Desk
 from gate.bot.errors import Unavailable
 from gate.bot.facts import Lookup
 from gate.bot.herald import Herald
+from gate.bot.intake import Intake
 from gate.bot.jobsettings import ApiToken
 from gate.bot.keyring import Keyring
 from gate.bot.limits import Limits
 from gate.bot.logbook import Logbook
+from gate.bot.notary import Notary
 from gate.bot.notices import Channel, Notice
 from gate.bot.policysource import PolicySource
-from gate.bot.register import Standing
+from gate.bot.register import Register, Standing
 from gate.bot.state import Document, State
 from gate.bot.state.sqlite import SqliteState
 from gate.models import Finding
@@ -127,19 +129,26 @@ class Office:
         self.signer: Callable[[], Any] = lambda: self.world.signer
         self.stores: Callable[[], Any] = self._stores
         channels: list[Channel] = list(self.channels)
-        self.herald = Herald(self.state, channels, lambda *asked: _tell(self.desk, ORIGIN, *asked), self.clock)
-        self.desk = Desk(
-            url=ORIGIN,
-            policy=self.policy,
-            signer=lambda: self.signer(),  # noqa: PLW0108 (tests exchange it)
-            state=self.state,
+        self.herald = Herald(self.state, channels, lambda *asked: _tell(self.register, ORIGIN, *asked), self.clock)
+        logbook = Logbook(lambda: self.stores(), self.clock)  # noqa: PLW0108 (tests exchange it)
+        self.register = Register(self.state, self.keyring, self.policy, self.clock)
+        self.notary = Notary(ORIGIN, lambda: self.signer(), logbook)  # noqa: PLW0108 (as above)
+        self.intake = Intake(
+            register=self.register,
             keyring=self.keyring,
+            policy=self.policy,
             lookup=Lookup(None),
             herald=self.herald,
-            logbook=Logbook(lambda: self.stores(), self.clock),  # noqa: PLW0108 (tests exchange it)
             limits=Limits(),
             life=self.life,
-            clock=self.clock,
+        )
+        self.desk = Desk(
+            register=self.register,
+            notary=self.notary,
+            keyring=self.keyring,
+            state=self.state,
+            herald=self.herald,
+            logbook=logbook,
         )
 
     def _stores(self) -> Any:
@@ -165,12 +174,12 @@ class Office:
 
     def ask(self, *, held: str = "", **members: Any) -> Standing:
         """What a job gets that asks."""
-        return self.desk.ask(asked(**members), held=held)
+        return self.intake.ask(asked(**members), held=held)
 
     def question(self, key: str) -> str:
         """What a page says now that it asks."""
         with suspended(self.state.before):
-            return self.desk.find(key).question
+            return self.register.find(key).question
 
     def approve(self, key: str, person: str = "alice@example.com", reason: str = "") -> Any:
         """Let somebody approve without a passkey."""
@@ -197,8 +206,8 @@ class Office:
 
     def tokens(self, standing: Standing, secret: str = "") -> list[str]:
         """What the job gets that comes back with that secret, or its own."""
-        secret = secret or self.desk.secret(standing.request)
-        now = self.desk.hand_over(standing.request.id, secret)
+        secret = secret or self.intake.secret(standing.request)
+        now = self.intake.hand_over(standing.request.id, secret)
         return [given.token for given in now.request.approvals] if now.status == "approved" else []
 
     def records(self) -> list[Any]:

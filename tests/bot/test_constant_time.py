@@ -70,10 +70,10 @@ def test_a_job_s_secret_and_a_form_s(compared: Compared, tmp_path: Path) -> None
     visitor = sessions.of(sessions.begin("alice@example.com", "Alice", "SSO", ALICE.identities))
     assert visitor
     with pytest.raises(NotProved):
-        desk.desk.hand_over(request.id, "a guess")
+        desk.intake.hand_over(request.id, "a guess")
     with pytest.raises(NotProved):
         sessions.check_csrf(visitor, "a guess")
     assert {right.decode() for shown, right in compared if shown == b"a guess"} == {
-        desk.desk.secret(request),
+        desk.intake.secret(request),
         sessions.csrf(visitor),
     }

@@ -30,15 +30,15 @@ def test_asking_twice_gives_the_same_request_and_secret(desk: Office) -> None:
     desk.later(100)
     second = desk.ask()
     assert second.request == first.request
-    assert desk.desk.secret(second.request) == desk.desk.secret(first.request)
+    assert desk.intake.secret(second.request) == desk.intake.secret(first.request)
     assert (first.status, first.request.generation, first.request.expires_at) == ("open", 1, NOW + 3600)
 
 
 def test_a_job_is_to_come_back_soon_and_after_two_minutes_less_often(desk: Office) -> None:
     request = desk.ask().request
-    headers = {"authorization": f"Bearer {desk.desk.secret(request)}"}
+    headers = {"authorization": f"Bearer {desk.intake.secret(request)}"}
     call = SimpleNamespace(path={"id": request.id}, address="a", request=SimpleNamespace(headers=headers))
-    jobs = JobsApi(SimpleNamespace(url=ORIGIN, desk=desk.desk, limits=Limits()))  # type: ignore[arg-type]
+    jobs = JobsApi(SimpleNamespace(url=ORIGIN, intake=desk.intake, limits=Limits()))  # type: ignore[arg-type]
     pauses = []
     for seconds in (0, 119, 1, 600):
         desk.later(seconds)
@@ -48,8 +48,8 @@ def test_a_job_is_to_come_back_soon_and_after_two_minutes_less_often(desk: Offic
 
 def test_another_bot_with_the_same_key_gives_the_same_secret_and_one_with_another_key_does_not(desk: Office) -> None:
     request = desk.ask().request
-    assert Office(desk.world).desk.secret(request) == desk.desk.secret(request)
-    assert Office(desk.world, key=b"another key, which is long enough").desk.secret(request) != desk.desk.secret(
+    assert Office(desk.world).intake.secret(request) == desk.intake.secret(request)
+    assert Office(desk.world, key=b"another key, which is long enough").intake.secret(request) != desk.intake.secret(
         request
     )
 
@@ -73,7 +73,7 @@ def test_another_deployment_or_run_is_another_request(desk: Office, changed: dic
     desk.change(text[start:], text[start:] + text[start:].replace("production", "staging"))
     first, other = desk.ask().request, desk.ask(**changed).request
     assert other.id != first.id
-    assert desk.desk.secret(other) != desk.desk.secret(first)
+    assert desk.intake.secret(other) != desk.intake.secret(first)
 
 
 def test_a_job_that_only_says_what_another_proves_does_not_get_at_its_request(desk: Office) -> None:
@@ -100,7 +100,7 @@ def test_an_unknown_environment_and_repository_are_refused_at_once(desk: Office)
     assert caught.value.actual == "staging"
     with pytest.raises(NotAllowed, match="repository"):
         desk.ask(repository="evil/shop")
-    assert desk.desk.newest(10)[0] == []
+    assert desk.register.newest(10)[0] == []
 
 
 def test_a_run_that_will_not_wait_says_so_once_and_for_all(desk: Office) -> None:
@@ -139,12 +139,12 @@ def test_what_a_webhook_did_not_tell_the_job_fills_in(desk: Office) -> None:
 
 def test_a_job_that_keeps_adding_actors_can_be_declined(desk: Office) -> None:
     key = desk.ask().request.id
-    question = desk.desk.find(key).question
+    question = desk.register.find(key).question
     desk.ask(actors=("mallory",))
     with pytest.raises(Conflict, match="has changed since you opened"):
         desk.desk.approve(key, question, ALICE, SESSION, None, "")
     desk.desk.decline(key, question, ALICE, "no")
-    assert desk.desk.find(key).status == "declined"
+    assert desk.register.find(key).status == "declined"
 
 
 def test_a_question_is_the_same_whoever_asked_first_and_how_often_the_job_says(desk: Office) -> None:
@@ -170,9 +170,9 @@ def test_a_new_attempt_needs_a_new_request_once_the_tokens_were_handed_over(desk
     assert desk.ask().status == "approved"  # the same attempt, whose answer got lost
     again = desk.ask(attempt=2)
     assert (again.status, again.request.generation, again.request.id) == ("open", 2, first.request.id)
-    assert desk.desk.secret(again.request) != desk.desk.secret(first.request)
+    assert desk.intake.secret(again.request) != desk.intake.secret(first.request)
     with pytest.raises(NotProved):
-        desk.tokens(again, secret=desk.desk.secret(first.request))
+        desk.tokens(again, secret=desk.intake.secret(first.request))
     desk.approve(first.request.id)
     assert desk.tokens(again) != given
 
@@ -258,11 +258,11 @@ def test_only_living_tokens_are_handed_over(tmp_path: Path) -> None:
 def test_only_the_holder_of_the_secret_gets_anything(desk: Office) -> None:
     first, other = desk.ask(), desk.ask(run_id="8")
     desk.approve(first.request.id)
-    for secret in ("", "x", desk.desk.secret(other.request), desk.desk.secret(first.request)[:-1], "\udcff", "ü"):
+    for secret in ("", "x", desk.intake.secret(other.request), desk.intake.secret(first.request)[:-1], "\udcff", "ü"):
         with pytest.raises(NotProved):
-            desk.desk.hand_over(first.request.id, secret)
+            desk.intake.hand_over(first.request.id, secret)
     with pytest.raises(NotFound):
-        desk.desk.hand_over("nothing", desk.desk.secret(first.request))
+        desk.intake.hand_over("nothing", desk.intake.secret(first.request))
 
 
 def test_a_request_that_was_asked_anew_while_it_was_handed_over_keeps_its_tokens(desk: Office) -> None:
@@ -272,11 +272,11 @@ def test_a_request_that_was_asked_anew_while_it_was_handed_over_keeps_its_tokens
     desk.tokens(first)
     desk.ask(attempt=2)  # generation 2
     desk.approve(first.request.id)
-    secret = desk.desk.secret(desk.desk.find(first.request.id).request)
+    secret = desk.intake.secret(desk.register.find(first.request.id).request)
 
     def meanwhile(kind: str, key: str) -> None:
         desk.state.before.clear()
-        Office(desk.world).tokens(desk.desk.find(key), secret)
+        Office(desk.world).tokens(desk.register.find(key), secret)
         Office(desk.world).ask(attempt=3)  # generation 3
 
     reads, me = iter([lambda *_: None, meanwhile]), threading.get_ident()
@@ -287,18 +287,18 @@ def test_a_request_that_was_asked_anew_while_it_was_handed_over_keeps_its_tokens
 
     desk.state.before["get"] = before
     with pytest.raises(Unavailable):
-        desk.desk.hand_over(first.request.id, secret)
-    assert desk.desk.find(first.request.id).request.handed_to == 0
+        desk.intake.hand_over(first.request.id, secret)
+    assert desk.register.find(first.request.id).request.handed_to == 0
 
 
 def test_a_request_of_a_place_that_the_policy_no_longer_has_is_not_found_and_in_nobodys_way(desk: Office) -> None:
     gone, stays = desk.ask().request, desk.ask(repository="acme/other").request
     desk.change('["acme/*"]', "[acme/other]")
     with pytest.raises(NotFound, match="repository"):
-        desk.desk.find(gone.id)
-    assert [standing.request.id for standing in desk.desk.newest(10)[0]] == [stays.id]
+        desk.register.find(gone.id)
+    assert [standing.request.id for standing in desk.register.newest(10)[0]] == [stays.id]
     desk.change("  production:", "  staging:")
-    assert desk.desk.newest(10)[0] == []
+    assert desk.register.newest(10)[0] == []
 
 
 def test_a_document_that_no_bot_wrote_is_unavailable_and_in_nobodys_way(desk: Office) -> None:
@@ -325,8 +325,8 @@ def test_a_document_that_no_bot_wrote_is_unavailable_and_in_nobodys_way(desk: Of
             value.pop("rerun")
         _replace(desk, bad.id, value)
         with pytest.raises(Unavailable, match="did not write"):
-            desk.desk.find(bad.id)
-        assert [standing.request.id for standing in desk.desk.newest(10)[0]] == [good.id]
+            desk.register.find(bad.id)
+        assert [standing.request.id for standing in desk.register.newest(10)[0]] == [good.id]
     for members in ({}, {"unknown": 1}):
         _replace(desk, bad.id, members)
         with pytest.raises(Unavailable):
@@ -364,7 +364,7 @@ def test_where_the_state_is_down_nothing_is_asked(desk: Office) -> None:
     with pytest.raises(Unavailable):
         desk.ask()
     desk.state.before.clear()
-    assert desk.desk.newest(10)[0] == []
+    assert desk.register.newest(10)[0] == []
     assert desk.ask().status == "open"
 
 
@@ -372,7 +372,7 @@ def test_where_the_policy_is_broken_nothing_is_asked_and_nothing_shown(desk: Off
     first = desk.ask()
     desk.world.path.write_text("version: 2\n")
     desk.later(3)
-    for call in (desk.ask, lambda: desk.desk.newest(10), lambda: desk.tokens(first)):
+    for call in (desk.ask, lambda: desk.register.newest(10), lambda: desk.tokens(first)):
         with pytest.raises(Unavailable, match="policy"):
             call()
 
@@ -388,14 +388,14 @@ def test_facts_that_can_t_be_had_or_kept_keep_nobody_from_asking(desk: Office) -
     desk.state.before["put"] = fails
     assert desk.ask(run_id="8").request.facts is None
     desk.state.before.clear()
-    assert desk.desk.look_up(desk.ask(run_id="8").request.id) is not None
-    assert desk.desk.look_up("nothing") is None
+    assert desk.intake.look_up(desk.ask(run_id="8").request.id) is not None
+    assert desk.intake.look_up("nothing") is None
 
 
 def test_known_facts_are_not_asked_for_again(desk: Office) -> None:
     request = desk.ask().request
-    known = desk.desk._register.change(request.id, lambda newest: replace(newest.request, facts=Facts(total=3)))
-    assert desk.desk.look_up(request.id) == known.request
+    known = desk.register.change(request.id, lambda newest: replace(newest.request, facts=Facts(total=3)))
+    assert desk.intake.look_up(request.id) == known.request
 
 
 def test_whoever_begins_too_many_requests_is_stopped_and_nobody_else(desk: Office) -> None:
@@ -420,7 +420,7 @@ def test_the_newest_requests_are_listed_page_by_page(desk: Office) -> None:
         desk.ask(run_id=str(number + 1))
         desk.later(1)
     for skip, runs, older in ((0, ["5", "4"], 3), (4, ["1"], 0), (9, [], 0)):
-        listed, others = desk.desk.newest(2, skip)
+        listed, others = desk.register.newest(2, skip)
         assert ([standing.request.deployment.run_id for standing in listed], others) == (runs, older)
 
 

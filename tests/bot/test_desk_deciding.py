@@ -80,9 +80,9 @@ def test_what_can_t_be_recorded_does_not_count(desk: Office, decide: str) -> Non
     with pytest.raises(Unavailable):
         _decide(desk, decide, standing.request.id)
     (desk.world.folder / "audit").chmod(0o700)
-    assert desk.desk.find(standing.request.id).request == desk.desk.find(standing.request.id).request
-    assert desk.desk.find(standing.request.id).status == "open"
-    assert desk.desk.find(standing.request.id).request.approvals == ()
+    assert desk.register.find(standing.request.id).request == desk.register.find(standing.request.id).request
+    assert desk.register.find(standing.request.id).status == "open"
+    assert desk.register.find(standing.request.id).request.approvals == ()
 
 
 def test_a_log_that_can_t_be_opened_is_no_traceback(desk: Office) -> None:
@@ -126,10 +126,10 @@ def test_where_the_signer_is_down_nothing_is_approved_and_nothing_recorded(desk:
     with pytest.raises(Unavailable, match="key can't be used"):
         desk.approve(standing.request.id)
     with pytest.raises(Unavailable, match="key can't be used"):
-        desk.desk.check_signer()
+        desk.notary.check_signer(desk.policy.current().policy)
     assert desk.records() == []
     assert desk.tokens(standing) == []
-    verdict = desk.desk.verdict(standing, ALICE)
+    verdict = desk.notary.verdict(standing, ALICE)
     assert (verdict.may, verdict.reason) == (False, "bot.unavailable"), "the page can be read"
     desk.decline(standing.request.id, ALICE, "Not without the key")
 
@@ -137,11 +137,11 @@ def test_where_the_signer_is_down_nothing_is_approved_and_nothing_recorded(desk:
 def test_a_key_that_the_policy_does_not_list_is_said_and_signs_nothing(desk: Office, tmp_path: Path) -> None:
     standing = desk.ask()
     other = office(tmp_path / "other").world.signer
-    desk.desk.check_signer()
+    desk.notary.check_signer(desk.policy.current().policy)
     desk.signer = lambda: other
     with pytest.raises(Unavailable, match="does not list"):
-        desk.desk.check_signer()
-    verdict = desk.desk.verdict(desk.desk.find(standing.request.id), ALICE)
+        desk.notary.check_signer(desk.policy.current().policy)
+    verdict = desk.notary.verdict(desk.register.find(standing.request.id), ALICE)
     assert verdict.reason == "key.unknown"
     with pytest.raises(NotAllowed):
         desk.approve(standing.request.id)
@@ -214,7 +214,7 @@ def test_a_decision_is_final(desk: Office) -> None:
         with pytest.raises((NotAllowed, Conflict), match="declined"):
             again(standing.request.id)
     assert desk.tokens(standing) == []
-    declined = desk.desk.find(standing.request.id).request.declined
+    declined = desk.register.find(standing.request.id).request.declined
     assert declined and (declined.by, declined.reason) == (BOB, "Not on a Friday")
     [record] = desk.records()
     assert (record.event, record.who, record.message) == ("refusal", BOB, "Not on a Friday")
@@ -297,7 +297,7 @@ def test_a_draft_of_a_request_that_was_declined_and_asked_anew_is_worth_nothing(
     keyed.ask(attempt=2)
     with pytest.raises(Conflict):
         keyed.submit(standing.request.id, ALICE, SESSION, Authenticator(name="alice").approve(claims)["passkey"], "")
-    assert keyed.desk.find(standing.request.id).request.approvals == ()
+    assert keyed.register.find(standing.request.id).request.approvals == ()
 
 
 def test_a_request_that_is_asked_anew_in_the_last_moment_is_not_approved(desk: Office) -> None:
@@ -313,7 +313,7 @@ def test_a_request_that_is_asked_anew_in_the_last_moment_is_not_approved(desk: O
     desk.state.before["put"] = meanwhile
     with pytest.raises(Conflict, match="has changed since you opened"):
         desk.approve(standing.request.id)
-    assert desk.desk.find(standing.request.id).request.approvals == ()
+    assert desk.register.find(standing.request.id).request.approvals == ()
 
 
 def test_a_job_that_somebody_else_runs_again_in_the_last_moment_is_not_approved(desk: Office) -> None:
@@ -327,7 +327,7 @@ def test_a_job_that_somebody_else_runs_again_in_the_last_moment_is_not_approved(
     desk.state.before["put"] = meanwhile
     with pytest.raises(Conflict, match="has changed since you opened"):
         desk.approve(standing.request.id)
-    assert desk.desk.find(standing.request.id).request.approvals == ()
+    assert desk.register.find(standing.request.id).request.approvals == ()
     desk.approve(standing.request.id)
 
 
@@ -337,7 +337,7 @@ def test_a_draft_of_a_job_that_somebody_else_ran_again_is_worth_nothing(keyed: O
     keyed.ask(attempt=2, actors=("erin",))
     with pytest.raises(Conflict, match="begun too long ago"):
         keyed.submit(key, ALICE, SESSION, Authenticator(name="alice").approve(claims)["passkey"], "")
-    assert keyed.desk.find(key).request.approvals == ()
+    assert keyed.register.find(key).request.approvals == ()
 
 
 @pytest.mark.parametrize("question", ["", "x"])
@@ -350,7 +350,7 @@ def test_a_decision_on_another_question_is_none(desk: Office, question: str) -> 
     ):
         with pytest.raises(Conflict, match="has changed since you opened"):
             decide()
-    assert desk.desk.find(key).status == "open"
+    assert desk.register.find(key).status == "open"
 
 
 def test_a_draft_that_no_bot_wrote_is_worth_nothing(keyed: Office) -> None:
@@ -413,7 +413,7 @@ def test_a_passkey_that_is_asked_for_since_the_page_was_shown_is_asked_for(tmp_p
     desk.change("    approvals: 1\n", "    approvals: 1\n    passkey: required\n")
     with pytest.raises(NotAllowed):
         desk.approve(key)
-    assert "none of yours" in desk.desk.verdict(desk.desk.find(key), CAROL).message
+    assert "none of yours" in desk.notary.verdict(desk.register.find(key), CAROL).message
 
 
 @pytest.mark.parametrize("what", ["approver", "passkey", "origin", "max_age", "audience", "key"])
@@ -423,12 +423,12 @@ def test_an_approval_that_the_gate_would_not_count_any_more_does_not_count_here(
     desk.change("{github: carol}", f"{{github: carol, passkeys: [{carol}]}}")
     standing = desk.ask()
     desk.prove(standing.request.id, "alice")
-    assert len(desk.desk.find(standing.request.id).request.approvals) == 1
+    assert len(desk.register.find(standing.request.id).request.approvals) == 1
     desk.change(*_CHANGES[what])
-    assert desk.desk.find(standing.request.id).request.approvals == ()
+    assert desk.register.find(standing.request.id).request.approvals == ()
     if what in ("approver", "passkey", "max_age"):
         desk.prove(standing.request.id, "bob")
-        assert desk.desk.find(standing.request.id).status == "open"
+        assert desk.register.find(standing.request.id).status == "open"
         assert desk.tokens(standing) == []
 
 
@@ -437,8 +437,8 @@ def test_whoever_re_runs_it_after_having_approved_it_no_longer_counts(tmp_path: 
     standing = desk.ask()
     desk.approve(standing.request.id, ALICE)
     desk.ask(attempt=2, actors=("alice",))
-    assert desk.desk.find(standing.request.id).request.approvals == ()
-    verdict = desk.desk.verdict(desk.desk.find(standing.request.id), ALICE)
+    assert desk.register.find(standing.request.id).request.approvals == ()
+    verdict = desk.notary.verdict(desk.register.find(standing.request.id), ALICE)
     assert verdict.reason == "approver.is_actor"
 
 
@@ -447,8 +447,8 @@ def test_an_author_who_is_found_later_no_longer_counts(tmp_path: Path) -> None:
     standing = desk.ask()
     desk.approve(standing.request.id, ALICE)
     facts = Facts(total=1, roles=((SHA, (("email", ALICE),)),))
-    desk.desk._register.change(standing.request.id, lambda newest: replace(newest.request, facts=facts))
-    assert desk.desk.find(standing.request.id).request.approvals == ()
+    desk.register.change(standing.request.id, lambda newest: replace(newest.request, facts=facts))
+    assert desk.register.find(standing.request.id).request.approvals == ()
 
 
 def test_what_a_job_has_stays_as_it_was(desk: Office) -> None:
@@ -464,7 +464,7 @@ def test_a_token_that_no_bot_wrote_does_not_count(desk: Office) -> None:
 
     standing = desk.ask()
     desk.approve(standing.request.id)
-    register = desk.desk._register
+    register = desk.register
 
     def damage(newest: Any) -> Any:
         [given] = newest.request.approvals

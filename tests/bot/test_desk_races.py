@@ -48,10 +48,10 @@ def test_approvals_and_refusals_at_once_end_in_one_state(bots: list[Office], _: 
         lambda: bots[3].decline(key, CAROL, "no"),
         lambda: bots[0].decline(key, ALICE, "no"),
     )
-    ends = {bot.desk.find(key).status for bot in bots}
+    ends = {bot.register.find(key).status for bot in bots}
     assert len(ends) == 1
     end = ends.pop()
-    request = bots[0].desk.find(key).request
+    request = bots[0].register.find(key).request
     assert end in ("approved", "declined")
     assert (end == "declined") == bool(request.declined)
     won = [outcome for outcome in outcomes if not isinstance(outcome, BotError)]
@@ -64,7 +64,7 @@ def test_one_person_in_four_tabs_counts_once(bots: list[Office]) -> None:
     key = bots[0].ask().request.id
     outcomes = at_once(*(lambda bot=bot: bot.approve(key, ALICE) for bot in bots))  # type: ignore[misc]
     assert sum(not isinstance(outcome, BotError) for outcome in outcomes) == 1
-    assert len(bots[0].desk.find(key).request.approvals) == 1
+    assert len(bots[0].register.find(key).request.approvals) == 1
 
 
 def test_eight_approvers_at_once_give_exactly_what_is_needed(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_eight_approvers_at_once_give_exactly_what_is_needed(tmp_path: Path) -> 
 def test_asking_at_once_makes_one_request_and_one_secret(bots: list[Office]) -> None:
     found = at_once(*(lambda bot=bot: bot.ask() for bot in bots * 2))  # type: ignore[misc]
     assert {standing.request.generation for standing in found} == {1}
-    assert len({bots[0].desk.secret(standing.request) for standing in found}) == 1
+    assert len({bots[0].intake.secret(standing.request) for standing in found}) == 1
 
 
 def test_attempts_that_ask_at_once_after_the_end_make_one_new_request(bots: list[Office]) -> None:
@@ -105,9 +105,9 @@ def test_handing_over_at_once_gives_one_run_the_same_tokens(bots: list[Office]) 
 def test_tokens_go_to_one_generation_only(bots: list[Office]) -> None:
     """While the first attempt's job collects, the second asks: one of the two has the tokens, never both."""
     standing = bots[0].ask()
-    key, secret = standing.request.id, bots[0].desk.secret(standing.request)
+    key, secret = standing.request.id, bots[0].intake.secret(standing.request)
     for who in (ALICE, BOB):
         bots[0].approve(key, who)
     collected, second = at_once(lambda: bots[0].tokens(standing, secret), lambda: bots[1].ask(attempt=2))
-    new = bots[2].desk.secret(second.request)
+    new = bots[2].intake.secret(second.request)
     assert not set(collected) & set(bots[2].tokens(second) if new != secret else [])

@@ -12,11 +12,11 @@ from tests.world import ALICE, BOB, CAROL, SHA
 
 
 def verdict(desk: Office, key: str, person: str = ALICE) -> Any:
-    return desk.desk.verdict(desk.desk.find(key), person)
+    return desk.notary.verdict(desk.register.find(key), person)
 
 
 def changed(desk: Office, key: str, **members: Any) -> ApprovalRequest:
-    return desk.desk._register.change(key, lambda newest: replace(newest.request, **members)).request
+    return desk.register.change(key, lambda newest: replace(newest.request, **members)).request
 
 
 @pytest.fixture
@@ -113,4 +113,4 @@ def test_people_are_told_by_any_of_their_names(tmp_path: Path) -> None:
     found = verdict(desk, key)
     assert (found.may, found.approver) == (True, "alice@personal.example")
     desk.approve(key, ALICE)
-    assert desk.desk.find(key).request.approvals[0].person == ALICE
+    assert desk.register.find(key).request.approvals[0].person == ALICE

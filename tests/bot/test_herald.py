@@ -321,7 +321,7 @@ def test_a_request_that_is_gone_is_not_told(desk: Office) -> None:
 
 def test_an_older_generation_is_not_told(desk: Office) -> None:
     key = desk.ask().request.id
-    register = desk.desk._register
+    register = desk.register
     register.change(key, lambda newest: replace(newest.request, declined=Declined(ALICE, "no", 1)))
     desk.ask(attempt=2)
     assert due(desk) == ["asked"]

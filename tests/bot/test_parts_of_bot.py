@@ -307,7 +307,7 @@ def test_a_forge_that_is_down_is_said(tmp_path: Path) -> None:
 def test_nobody_s_long_names_keep_a_request_from_being_written(desk: Office, name: str) -> None:
     roles = tuple((Identity("email", f"{number}{name}"),) for number in range(900))
     history = History([Commit(SHA, roles, "y" * 500_000)])
-    desk.desk._lookup = Lookup(lambda _: history)
+    desk.intake._lookup = Lookup(lambda _: history)
     found = desk.ask().request.facts
     assert found is not None
     assert "More people" in found.trouble
@@ -315,7 +315,7 @@ def test_nobody_s_long_names_keep_a_request_from_being_written(desk: Office, nam
 
 def test_one_commit_of_many_people_is_one_line(desk: Office) -> None:
     roles = tuple((Identity("email", f"engineer{number}@example.com"),) for number in range(900))
-    desk.desk._lookup = Lookup(lambda _: History([Commit(SHA, roles, "y" * 500_000)]))
+    desk.intake._lookup = Lookup(lambda _: History([Commit(SHA, roles, "y" * 500_000)]))
     found = desk.ask().request.facts
     assert found and len(found.roles) == 900
     assert len(found.commits[0].people) <= 300

@@ -28,8 +28,8 @@ from tests.core.authenticator import Authenticator
 from tests.parts import Aws, free_port
 
 PEOPLE = [f"engineer{number}@example.com" for number in range(8)]
-QUICK = """import gate.bot.desk as desk, gate.bot.herald as herald
-desk._UNTOLD, herald._TICK, herald._LEASE = 2, 0.2, 5
+QUICK = """import gate.bot.herald as herald
+herald._UNTOLD, herald._TICK, herald._LEASE = 2, 0.2, 5
 """
 
 

@@ -18,8 +18,8 @@ from tests.bot.test_webhook import EVENT, RUN, SECRET, asked
 from tests.bot.tweaks import tweaked
 from tests.bot.visitor import Answer, Visitor
 
-QUICK = """import gate.bot.desk as desk, gate.bot.herald as herald
-desk._UNTOLD, herald._TICK = 1, 0.2
+QUICK = """import gate.bot.herald as herald
+herald._UNTOLD, herald._TICK = 1, 0.2
 """
 
 
