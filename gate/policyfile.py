@@ -264,7 +264,7 @@ def _environment(name: str, node: Node, teams: dict[str, list[str]]) -> Environm
     max_age = fields.optional("max_age", _max_age, _DEFAULT_MAX_AGE)
     passkey = fields.optional("passkey", _required, False)
     fields.done()
-    approvers = frozenset(approver for entry in entries for approver in entry)
+    approvers = frozenset[str]().union(*entries)
     return Environment(name, tuple(repositories), approvers, approvals, separation, max_age, passkey)
 
 

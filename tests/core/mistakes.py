@@ -24,10 +24,10 @@ def edited(old: str, new: str) -> str:
 
 def refusal(text: str | bytes) -> PolicyError:
     """The error that the policy gets, in bounded time, fit to show."""
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(PolicyError) as caught:
         compile_policy(text if isinstance(text, bytes) else text.encode())
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert caught.value.message.isprintable()
     assert len(caught.value.message) < 400
     return caught.value

@@ -107,9 +107,9 @@ def test_a_policy_that_multiplies_is_compiled_soon(edits: tuple[str, ...]) -> No
         assert old in text
         text = text.replace(old, new, 1)
     assert len(text) < MAX_BYTES
-    started = time.perf_counter()
+    started = time.process_time()
     compile_policy(text.encode())
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_the_reader_that_is_pure_python_refuses_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

