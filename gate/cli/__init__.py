@@ -117,7 +117,7 @@ def _explained(error: Exception) -> GateError:
         return error
     if isinstance(error, click.ClickException):
         return UsageError(_TOKEN.sub("(a token)", error.format_message()), hint="Run it with --help.")
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.filename is None:  # of a stream; where a file can fail, it is caught there
         return GateError("The answer can't be written.", hint="See to the disk, or to whatever reads it.")
     return GateError(f"a bug of its own ({type(error).__name__})", hint="Please report it, with what you ran.")
 

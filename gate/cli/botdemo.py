@@ -32,8 +32,7 @@ def tell(folder: Path, deployment: Deployment, port: int) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that every block is left, as by ^C
     click.secho("Deploy Gate: a link that an engineer can trust on a phone at 2 a.m.", bold=True)
     url = f"http://localhost:{port}"
-    with _running(folder, port):
-        token = (folder / "job.token").read_text()
+    with _running(folder, port) as token:
         click.secho("\n1. A deploy job asks for approval, and waits", fg="cyan", bold=True)
         code = _job(folder, deployment, url, token)
         click.secho("\n3. Who approved it?", fg="cyan", bold=True)
@@ -50,7 +49,8 @@ def tell(folder: Path, deployment: Deployment, port: int) -> int:
 
 
 @contextmanager
-def _running(folder: Path, port: int) -> Iterator[None]:
+def _running(folder: Path, port: int) -> Iterator[str]:
+    """Run a bot meanwhile; the API token that a job asks it with."""
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise UsageError(f"Something listens at port {port} already.", hint="Choose another one: --port.")
@@ -58,19 +58,18 @@ def _running(folder: Path, port: int) -> Iterator[None]:
     with (folder / "bot.log").open("wb") as log:
         bot = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:
-        _await(bot, port)
-        yield
+        yield _token(bot, folder / "job.token")
     finally:
         bot.terminate()
         bot.wait(timeout=30)
 
 
-def _await(bot: "subprocess.Popen[bytes]", port: int) -> None:
+def _token(bot: "subprocess.Popen[bytes]", file: Path) -> str:
+    """The token, once it is there: the bot writes it last, when it listens already (gate.bot.dev)."""
     deadline = time.monotonic() + _SECONDS_TO_START
     while bot.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if file.exists() and (token := file.read_text()):
+            return token
         time.sleep(0.05)
     raise GateError("The demo's bot did not start.", hint="Try `gate bot --dev` by itself: it says why.")
 
