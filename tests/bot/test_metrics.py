@@ -73,7 +73,7 @@ def _refused(counted: Counted, key: str, how: str) -> Answer:
     """Dave sends the form of Alice's page."""
     dave, alice = counted.visitor(DAVE), counted.visitor("alice@example.com")
     question = alice.get(f"/requests/{key}").form["question"]
-    return dave.post(f"/requests/{key}/{how}", {"csrf": dave.get("/").csrf, "question": question})
+    return dave.submit(f"/requests/{key}/{how}", question=question)
 
 
 def _decisions(**reasons: int) -> dict[str, Any]:

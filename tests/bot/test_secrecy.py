@@ -30,7 +30,7 @@ def test_no_secret_is_seen_where_it_does_not_belong(tmp_path: Path) -> None:
         place.write()
         environ = {"SLACK": slack.url, "GATE_BOT_SESSION_KEY": session_key}
         with running_bot(place, environ=environ) as bot:
-            visitor = Visitor(place.url, place.port)
+            visitor = Visitor(place.url, place.port, passkey=alice)
             oidc = provider.ci_token(audience=place.url)
             asked = visitor.call("/api/requests", oidc, {}).json
             other = visitor.call("/api/requests", api, BODY).json
@@ -42,13 +42,13 @@ def test_no_secret_is_seen_where_it_does_not_belong(tmp_path: Path) -> None:
             code, state = re.search(r"code=([^&]+)", back), re.search(r"state=([^&]+)", back)
             assert code and state
             flow = visitor.cookies["gate-sign-in"]
-            provider.user = {"sub": "a", "email": "alice@example.com", "email_verified": True, "name": "Alice"}
+            provider.expect("alice@example.com")
             visitor.get(back.replace(code[1], "other"))
             visitor.cookies["gate-sign-in"] = flow
             assert visitor.get(back).status == 303
             session = visitor.cookies["gate"]
             pages = [visitor.get("/").text, visitor.get(f"/requests/{asked['id']}").text]
-            assert visitor.approve(asked["id"], alice, "hotfix").status == 303
+            assert visitor.approve(asked["id"], reason="hotfix").status == 303
             told = visitor.call(f"/api/requests/{asked['id']}", asked["secret"]).json
             [token] = told["tokens"]
             pages += [

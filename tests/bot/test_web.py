@@ -82,7 +82,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def test_a_form_without_the_session_s_secret_does_nothing(site: Site) -> None:
     key, alice, bob = site.request("csrf"), site.signed_in(), site.signed_in("bob@example.com")
-    others = bob.get("/").csrf
+    others = bob.csrf
     for path in ("approve", "decline", "challenge", "look-up"):
         for csrf in (None, "", "x", others, "ü", "\udcff".encode("utf-8", "replace").decode()):
             form = {"reason": "no"} | ({} if csrf is None else {"csrf": csrf})
@@ -96,7 +96,7 @@ def test_a_form_without_the_session_s_secret_does_nothing(site: Site) -> None:
 
 def test_a_form_of_a_session_that_ended_does_nothing(site: Site) -> None:
     key, alice = site.request("ended"), site.signed_in()
-    csrf, cookie = alice.get("/").csrf, dict(alice.cookies)
+    csrf, cookie = alice.csrf, dict(alice.cookies)
     out = alice.post("/sign-out", {"csrf": csrf})
     assert (out.status, out.headers["location"], alice.cookies) == (303, "/", {})
     alice.cookies = cookie
@@ -122,7 +122,7 @@ def test_another_site_s_form_is_not_even_looked_at(site: Site, headers: dict[str
     alice = site.signed_in()
     port = site.bot.url.rpartition(":")[2]
     given = {name: value.format(port=port) for name, value in headers.items()}
-    answer = alice.post("/sign-out", {"csrf": alice.get("/").csrf}, **given)
+    answer = alice.post("/sign-out", {"csrf": alice.csrf}, **given)
     assert (answer.status, "another site" in answer.text) == (403, True)
     assert alice.get("/").status == 200
     for header in HEADERS:
@@ -436,8 +436,7 @@ def test_whatever_a_reason_holds_is_shown_as_text(site: Site, reason: str) -> No
 @pytest.mark.parametrize("credential", ["", "x", "[]", "{}", '{"id":1}', "[" * 20_000, '{"id":"' + "x" * 40_000 + '"}'])
 def test_what_is_no_credential_is_refused(site: Site, credential: str) -> None:
     alice = site.signed_in()
-    form = {"csrf": alice.get("/").csrf, "credential": credential}
-    assert alice.post("/passkeys", form).status in (403, 409)
+    assert alice.submit("/passkeys", credential=credential).status in (403, 409)
 
 
 def test_ten_thousand_fields_are_too_many(site: Site) -> None:
@@ -515,7 +514,7 @@ def test_asking_too_often_is_stopped_for_that_token(site: Site) -> None:
 
 def test_deciding_too_often_is_stopped_for_that_person(site: Site) -> None:
     dave = site.signed_in("dave@example.com")
-    csrf = dave.get("/").csrf
+    csrf = dave.csrf
     statuses = [dave.post("/requests/none/look-up", {"csrf": csrf}).status for _ in range(62)]
     assert (statuses.count(429), statuses[0]) == (2, 303)
 
@@ -616,7 +615,7 @@ def test_a_form_is_about_what_its_page_showed(site: Site) -> None:
     assert page.form.keys() == {"csrf", "question"}
     for question in ({}, {"question": ""}, {"question": "x" * 43}):
         for path in ("approve", "challenge", "decline"):
-            stale = alice.post(f"/requests/{key}/{path}", {"csrf": page.csrf, "reason": "no"} | question)
+            stale = alice.post(f"/requests/{key}/{path}", {"csrf": page.form["csrf"], "reason": "no"} | question)
             assert (stale.status, "has changed since you opened" in stale.text) == (409, True)
     again = site.visitor().call("/api/requests", API_TOKEN, BODY | {"run_id": "seen", "actors": ["erin"]})
     assert again.json["id"] == key

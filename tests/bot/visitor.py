@@ -34,11 +34,6 @@ class Answer:
         return json.loads(self.body)
 
     @property
-    def csrf(self) -> str:
-        """The secret of the forms on the page."""
-        return self.form["csrf"]
-
-    @property
     def form(self) -> dict[str, str]:
         """What the page's forms send besides what people type."""
         found = hidden(self.text)
@@ -49,12 +44,18 @@ class Answer:
 @dataclass
 class Visitor:
     """Asks the bot that listens at `port` for the pages of `url`; `cookies` are kept as a browser would. `address` is
-    where a proxy says that it comes from."""
+    where a proxy says that it comes from, `passkey` is theirs, None where they have none."""
 
     url: str
     port: int
     cookies: dict[str, str] = field(default_factory=dict)
     address: str = ""
+    passkey: Authenticator | None = None
+
+    @property
+    def csrf(self) -> str:
+        """What every form of this session carries."""
+        return self.get("/").form["csrf"]
 
     def send(self, method: str, path: str, body: bytes | str | None = None, **headers: str) -> Answer:
         """One request. In `headers` `_` stands for `-`; an empty value leaves one out."""
@@ -84,33 +85,50 @@ class Visitor:
         }
         return self.send("POST", path, form if isinstance(form, str) else urlencode(form), **(kind | headers))
 
+    def submit(self, path: str, **form: str) -> Answer:
+        """A form, with what every one of this session carries."""
+        return self.post(path, {"csrf": self.csrf} | form)
+
     def call(self, path: str, token: str, body: Any = None) -> Answer:
         """What a job sends: a question if there is a body, otherwise a look."""
         method = "GET" if body is None else "POST"
         sent = None if body is None else json.dumps(body)
         return self.send(method, path, sent, Authorization=f"Bearer {token}", Content_Type="application/json")
 
-    def sign_in(self, provider: Provider, email: str, path: str = "/sign-in/0") -> Answer:
+    def sign_in(self, provider: Provider, email: str) -> Answer:
         """Sign in as `email`; the answer of the callback."""
-        provider.user = {"sub": email, "email": email, "email_verified": True, "name": email.partition("@")[0]}
-        there = self.get(path)
+        provider.expect(email)
+        there = self.get("/sign-in/0")
         assert there.status == 303, there.text
         return self.get(come_back(there))
 
-    def approve(self, key: str, passkey: Authenticator | None = None, reason: str = "") -> Answer:
-        """Approve a request from its page."""
+    def decide(self, key: str, how: str, **form: str) -> Answer:
+        """Send a form of the page of request `key`."""
         path = f"/requests/{key}"
-        form = self.get(path).form | {"reason": reason}
-        if passkey:
-            answer = self.post(f"{path}/challenge", form, Accept="application/json")
-            assert answer.status == 200, answer.text
-            form["credential"] = json.dumps(passkey.assert_(base64.urlsafe_b64decode(answer.json["challenge"] + "=")))
-        return self.post(f"{path}/approve", form)
+        return self.post(f"{path}/{how}", self.get(path).form | form)
 
-    def decline(self, key: str, reason: str) -> Answer:
-        """Decline a request from its page."""
-        path = f"/requests/{key}"
-        return self.post(f"{path}/decline", self.get(path).form | {"reason": reason})
+    def challenge(self, key: str, reason: str = "") -> bytes:
+        """What a passkey is to sign for request `key`."""
+        answer = self.decide(key, "challenge", reason=reason)
+        assert answer.status == 200, answer.text
+        text = answer.json["challenge"]
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+    def assertion(self, key: str, reason: str = "", **changes: Any) -> dict[str, str]:
+        """This person's passkey over it; `changes` are those of `Authenticator.assert_`."""
+        assert self.passkey
+        return self.passkey.assert_(self.challenge(key, reason), **changes)
+
+    def approve(self, key: str, assertion: dict[str, str] | None = None, reason: str = "") -> Answer:
+        """Approve, with the assertion or, where there is none, with one of this person's passkey if they have one."""
+        if assertion is None and self.passkey:
+            assertion = self.assertion(key, reason)
+        credential = json.dumps(assertion) if assertion else ""
+        return self.decide(key, "approve", reason=reason, credential=credential)
+
+    def decline(self, key: str, reason: str = "Not today.") -> Answer:
+        """Decline."""
+        return self.decide(key, "decline", reason=reason)
 
     def raw(self, data: bytes, *, patience: float = 10) -> bytes:
         """Whatever comes back for these bytes."""
