@@ -17,7 +17,7 @@ from selenium.webdriver.common.virtual_authenticator import Credential, VirtualA
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.bot.visit import Visit
+from tests.bot.visitor import Visitor
 from tests.core.authenticator import Authenticator
 
 PHONE, DESK = (360, 780), (1440, 900)
@@ -74,13 +74,13 @@ class Browser:
         made = Credential.create_resident_credential(passkey.credential.id, passkey.rp_id, b"user", key, 0)
         self.driver.add_credential(made)
 
-    def become(self, visit: Visit) -> None:
-        """Go on with the session of `visit`, and with their passkey if they have one."""
-        cookie = {"name": "gate", "value": visit.cookie, "url": visit.url, "httpOnly": True, "sameSite": "Lax"}
+    def become(self, who: Visitor) -> None:
+        """Go on with the session of `who`, and with their passkey if they have one."""
+        cookie = {"name": "gate", "value": who.cookies["gate"], "url": who.url, "httpOnly": True, "sameSite": "Lax"}
         self.driver.execute_cdp_cmd("Network.setCookie", cookie)
         self.driver.remove_all_credentials()
-        if visit.passkey:
-            self.hold(visit.passkey)
+        if who.passkey:
+            self.hold(who.passkey)
 
     @contextmanager
     def other_tab(self) -> Iterator[None]:

@@ -35,19 +35,19 @@ def without_facts(stage: Stage, browser: Browser) -> None:
 
 def given(stage: Stage, browser: Browser) -> None:
     asked = stage.ask("pair")
-    assert stage.visit("bob").approve(asked.id, reason="Long awaited").status_code == 303
+    assert stage.visitor("bob").approve(asked.id, reason="Long awaited").status == 303
     _seen(stage, browser, asked, "bob")
 
 
 def approved(stage: Stage, browser: Browser) -> None:
     asked = stage.ask()
-    assert stage.visit("carol").approve(asked.id, reason="Long awaited").status_code == 303
+    assert stage.visitor("carol").approve(asked.id, reason="Long awaited").status == 303
     _seen(stage, browser, asked, "erin")
 
 
 def declined(stage: Stage, browser: Browser) -> None:
     asked = stage.ask()
-    assert stage.visit("carol").decline(asked.id).status_code == 303
+    assert stage.visitor("carol").decline(asked.id).status == 303
     _seen(stage, browser, asked, "erin")
 
 
@@ -69,7 +69,7 @@ def hostile(stage: Stage, browser: Browser) -> None:
         value |= {"ref": text, "workflow": text, "event": text, "asker": text, "run_sha": "a" * 40, "attempt": 99_999}
 
     stage.change(asked, spoil)
-    assert stage.visit("carol").approve(stage.ask(sha=sha, run_id="8").id, reason=HOSTILE[:300]).status_code == 303
+    assert stage.visitor("carol").approve(stage.ask(sha=sha, run_id="8").id, reason=HOSTILE[:300]).status == 303
     _seen(stage, browser, asked, LONG)
 
 
@@ -80,12 +80,12 @@ def home(stage: Stage, browser: Browser) -> None:
 
 
 def passkeys(stage: Stage, browser: Browser) -> None:
-    browser.become(stage.visit("alice"))
+    browser.become(stage.visitor("alice"))
     browser.open(f"{stage.url}/passkeys")
 
 
 def no_passkeys(stage: Stage, browser: Browser) -> None:
-    browser.become(stage.visit("frank"))
+    browser.become(stage.visitor("frank"))
     browser.open(f"{stage.url}/passkeys")
 
 
@@ -106,12 +106,12 @@ def nothing_in_history(stage: Stage, browser: Browser) -> None:
 
 
 def error(stage: Stage, browser: Browser) -> None:
-    browser.become(stage.visit("erin"))
+    browser.become(stage.visitor("erin"))
     browser.open(f"{stage.url}/requests/nothing")
 
 
 def error_with_details(stage: Stage, browser: Browser) -> None:
-    browser.become(stage.visit("erin"))
+    browser.become(stage.visitor("erin"))
     browser.open(f"{stage.url}/history?sha=zzzz")
 
 
@@ -123,5 +123,5 @@ SCENES: list[Callable[[Stage, Browser], None]] = [
 
 
 def _seen(stage: Stage, browser: Browser, asked: Asked, name: str) -> None:
-    browser.become(stage.visit(name))
+    browser.become(stage.visitor(name))
     browser.open(asked.url)

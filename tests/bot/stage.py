@@ -19,7 +19,7 @@ from tests.bot import github
 from tests.bot.githubdata import TOKEN
 from tests.bot.provider import CLIENT_ID, Provider, github_account, serving
 from tests.bot.running import API_TOKEN, SECRETS, Place, running_bot
-from tests.bot.visit import Visit
+from tests.bot.visitor import Visitor
 from tests.core.authenticator import Authenticator
 
 LONG = f"{'long.name.' * 6}hers@a.{'department.' * 16}example.com"  # 254 characters: no address is longer
@@ -54,7 +54,7 @@ class Stage:
         self.place.policy["keys"][0]["approvers"].append(LONG)
         self.keyring = Keyring(SECRETS["GATE_BOT_SESSION_KEY"].encode())
         self.state = open_state("sqlite:state/bot.db", self.place.folder)
-        self._visits: dict[str, Visit] = {}
+        self._visitors: dict[str, Visitor] = {}
 
     @contextmanager
     def running(self) -> Iterator["Stage"]:
@@ -101,18 +101,18 @@ class Stage:
         headers = {"Authorization": f"Bearer {token}"}
         return requests.request(method, f"{self.url}{path}", headers=headers, timeout=30, **arguments)
 
-    def visit(self, name: str) -> Visit:
-        """The session of somebody at example.com who has signed in, without a browser."""
-        if name not in self._visits:
-            self.arriving(name)
-            self._visits[name] = Visit(self.url, self.passkeys.get(name))
-            self._visits[name].sign_in()
-        return self._visits[name]
+    def visitor(self, name: str) -> Visitor:
+        """Somebody at example.com who has signed in, without a browser. Their forms' errors come as JSON."""
+        if name not in self._visitors:
+            passkey = self.passkeys.get(name)
+            visitor = Visitor(self.url, self.place.port, passkey=passkey, accept="application/json")
+            assert visitor.sign_in(self.provider, _address(name)).status == 303
+            self._visitors[name] = visitor
+        return self._visitors[name]
 
     def arriving(self, name: str) -> None:
         """Be the one who signs in next."""
-        address = name if "@" in name else f"{name}@example.com"
-        self.provider.user = {"sub": address, "email": address, "email_verified": True, "name": name.title()}
+        self.provider.expect(_address(name))
         self.provider.github_user = github_account(name.partition("@")[0], 4711)
 
     @contextmanager
@@ -178,6 +178,10 @@ class Stage:
         """All that the bot keeps, but for what its own clock does to errands."""
         kinds = ("draft", "enrolment", "request", "session")
         return [tuple(document) for kind in kinds for document in sorted(self.state.list(kind, _now()), key=str)]
+
+
+def _address(name: str) -> str:
+    return name if "@" in name else f"{name}@example.com"
 
 
 def _now() -> int:

@@ -45,7 +45,7 @@ def test_from_a_job_to_its_deployment(stage: Stage, browser: Browser) -> None:
     allowed = stage.commit("Prices with three digits", "zoe")
     options = ("--repository", "acme/shop", "--repository-id", "1296269")
     first = stage.ask("live", sha=allowed, run_id="11")
-    assert stage.visit("alice").approve(first.id).status_code == 303
+    assert stage.visitor("alice").approve(first.id).status == 303
     gate = ("verify", *options[:2], "--sha", allowed, "--environment", "live", "--run-id", "11",
             "--request-id", first.id, "--actor", "zoe", "--approval", stage.poll(first)["tokens"][0])  # fmt: skip
     done = stage.gate(*gate, GITHUB_API_URL=stage.hub.url, GITHUB_TOKEN=TOKEN)
@@ -100,7 +100,7 @@ def test_from_a_job_to_its_deployment(stage: Stage, browser: Browser) -> None:
 def test_a_checkout_where_the_bot_knows_no_history(stage: Stage, browser: Browser, tmp_path: Path) -> None:
     """The bot can't say who wrote it, and says so; the gate looks into the job's own checkout."""
     sha = commit(tmp_path / "till", "Open the till", "dave@example.com")
-    browser.become(stage.visit("alice"))
+    browser.become(stage.visitor("alice"))
     options = ("--repository", "acme/till", "--sha", sha, "--run-id", "21", "--actor", "dave@example.com")
     with stage.job("production", *options, GATE_BOT_TOKEN=API_TOKEN, cwd=str(tmp_path / "till")) as job:
         browser.open(link(job))
@@ -118,7 +118,7 @@ def test_what_the_bot_could_not_know_the_gate_finds(stage: Stage, tmp_path: Path
     options = ("--repository", "acme/desk", "--sha", sha, "--run-id", "22", "--actor", "dave@example.com")
     with stage.job("production", *options, GATE_BOT_TOKEN=API_TOKEN, cwd=str(tmp_path / "desk")) as job:
         key = link(job).rpartition("/")[2]
-        assert stage.visit("alice").approve(key).status_code == 303
+        assert stage.visitor("alice").approve(key).status == 303
         code, told = ended(job)
     assert code == 1
     assert "approver.is_author" in told
@@ -131,14 +131,14 @@ def test_a_pipeline_of_gitlab_by_two_approvers(stage: Stage, browser: Browser) -
     browser.resize(PHONE)
     with stage.job("pair", *options, GATE_ID_TOKEN=token) as job:
         url = link(job)
-        browser.become(stage.visit("alice"))
+        browser.become(stage.visitor("alice"))
         browser.open(url)
         assert "0 of 2" in browser.text
         assert "octocat, octocat@example.com" in browser.text
         browser.press("Approve with your passkey")
         assert "You have approved this. It waits for 1 more approval." in browser.text
         assert not browser.has("Approve with")
-        browser.become(stage.visit("bob"))
+        browser.become(stage.visitor("bob"))
         browser.open(url)
         assert "1 of 2" in browser.text
         assert "alice@example.com with a passkey" in browser.text
@@ -154,7 +154,7 @@ def test_a_no_reaches_the_job(stage: Stage, browser: Browser) -> None:
     sha = stage.commit("Sell on Sundays")
     options = ("--repository", "acme/shop", "--sha", sha, "--run-id", "41", "--actor", "dave")
     browser.resize(PHONE)
-    browser.become(stage.visit("bob"))
+    browser.become(stage.visitor("bob"))
     with stage.job("pair", *options, GATE_BOT_TOKEN=API_TOKEN) as job:
         browser.open(link(job))
         browser.driver.find_element(By.TAG_NAME, "summary").click()
@@ -172,7 +172,7 @@ def test_a_no_reaches_the_job(stage: Stage, browser: Browser) -> None:
 
 def test_a_passkey_counts_once_its_public_part_is_merged(stage: Stage, browser: Browser) -> None:
     asked = stage.ask("production")
-    browser.become(stage.visit("grace"))
+    browser.become(stage.visitor("grace"))
     browser.resize(PHONE)
     browser.open(asked.url)
     assert "the policy lists none of yours" in browser.text

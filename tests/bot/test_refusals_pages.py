@@ -10,7 +10,7 @@ from selenium.webdriver.common.by import By
 from tests.bot.browser import Browser
 from tests.bot.stage import Stage
 from tests.bot.test_refusals_passkeys import trouble
-from tests.bot.visitor import hidden
+from tests.bot.visitor import Answer
 
 
 def approvals(stage: Stage, sha: str) -> int:
@@ -20,7 +20,7 @@ def approvals(stage: Stage, sha: str) -> int:
 
 def test_two_tabs(stage: Stage, browser: Browser) -> None:
     asked = stage.ask("pair")
-    browser.become(stage.visit("alice"))
+    browser.become(stage.visitor("alice"))
     browser.open(asked.url)
     with browser.other_tab():
         browser.open(asked.url)
@@ -35,7 +35,7 @@ def test_two_tabs(stage: Stage, browser: Browser) -> None:
 
 def test_back_and_reload_send_nothing_again(stage: Stage, browser: Browser) -> None:
     asked = stage.ask("pair")
-    browser.become(stage.visit("alice"))
+    browser.become(stage.visitor("alice"))
     browser.open(asked.url)
     browser.press("Approve with your passkey")
     before = stage.rows(), stage.records()
@@ -51,7 +51,7 @@ def test_back_and_reload_send_nothing_again(stage: Stage, browser: Browser) -> N
 
 def test_a_request_that_runs_out_while_the_page_is_open(stage: Stage, browser: Browser) -> None:
     asked = stage.ask("pair")
-    browser.become(stage.visit("bob"))
+    browser.become(stage.visitor("bob"))
     browser.open(asked.url)
     stage.change(asked, lambda value: value.update(expires_at=int(time.time()) - 1))
     browser.push("Approve with your passkey")
@@ -63,9 +63,9 @@ def test_a_request_that_runs_out_while_the_page_is_open(stage: Stage, browser: B
 
 def test_an_approval_that_comes_late_by_form(stage: Stage, browser: Browser) -> None:
     asked = stage.ask("staging")
-    browser.become(stage.visit("erin"))
+    browser.become(stage.visitor("erin"))
     browser.open(asked.url)
-    assert stage.visit("frank").decline(asked.id, "Not on a Friday").status_code == 303
+    assert stage.visitor("frank").decline(asked.id, "Not on a Friday").status == 303
     browser.press("Approve")
     assert browser.heading == "That is not possible"
     assert "This was declined." in browser.text
@@ -73,13 +73,13 @@ def test_an_approval_that_comes_late_by_form(stage: Stage, browser: Browser) -> 
     assert "Not on a Friday" in browser.text
 
 
-def at_once(*calls: Callable[[], requests.Response]) -> list[int]:
+def at_once(*calls: Callable[[], Answer]) -> list[int]:
     """The statuses of calls that all begin at the same moment."""
     barrier, statuses = threading.Barrier(len(calls)), [0] * len(calls)
 
     def one(number: int) -> None:
         barrier.wait()
-        statuses[number] = calls[number]().status_code
+        statuses[number] = calls[number]().status
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(len(calls))]
     for thread in threads:
@@ -89,17 +89,17 @@ def at_once(*calls: Callable[[], requests.Response]) -> list[int]:
     return statuses
 
 
-def ready(stage: Stage, name: str, path: str, **form: str) -> Callable[[], requests.Response]:
+def ready(stage: Stage, name: str, path: str, **form: str) -> Callable[[], Answer]:
     """A form that is sent when called, and everything it needs is fetched now."""
-    visit = stage.visit(name)
-    data = hidden(visit.get(path.rpartition("/")[0]).text) | form
-    return lambda: visit.session.post(f"{stage.url}{path}", data=data, allow_redirects=False, timeout=30)
+    visitor = stage.visitor(name)
+    sent = visitor.get(path.rpartition("/")[0]).form | form
+    return lambda: visitor.post(path, sent)
 
 
 def test_the_last_approval_by_two_at_once(stage: Stage) -> None:
     for _ in range(4):
         asked = stage.ask("duo")
-        assert stage.visit("carol").approve(asked.id).status_code == 303
+        assert stage.visitor("carol").approve(asked.id).status == 303
         path = f"/requests/{asked.id}/approve"
         statuses = at_once(*(ready(stage, name, path) for name in ("erin", "frank")))
         assert sorted(statuses) in ([303, 403], [303, 409]), "who comes second is told so"
@@ -131,7 +131,7 @@ def test_yes_and_no_at_once(stage: Stage) -> None:
 
 def test_a_scanner_that_follows_every_link(stage: Stage) -> None:
     """GET, HEAD and OPTIONS of everything there is, with and without a session, change nothing."""
-    asked, alice = stage.ask("production"), stage.visit("alice")
+    asked, alice = stage.ask("production"), stage.visitor("alice")
     key = f"/requests/{asked.id}"
     paths = [key, *(f"{key}/{what}" for what in ("approve", "decline", "challenge", "look-up")), "/", "/history",
              "/passkeys", "/passkeys/options", "/sign-in", "/sign-in/0", f"/sign-in/0?next={key}", "/sign-out",
@@ -141,18 +141,18 @@ def test_a_scanner_that_follows_every_link(stage: Stage) -> None:
     paths += [link for link in (part.partition('"')[0] for part in page.split('href="')[1:]) if link.startswith("/")]
     before = stage.rows(), stage.records()
     for method in ("GET", "HEAD", "OPTIONS"):
-        for cookies in ({}, {"gate": alice.cookie}):
+        for cookies in ({}, {"gate": alice.cookies["gate"]}):
             for path in paths:
                 answer = requests.request(
                     method, f"{stage.url}{path}", cookies=cookies, allow_redirects=False, timeout=30
                 )
                 assert answer.status_code < 500, (method, path)
     assert (stage.rows(), stage.records()) == before
-    assert alice.get(key).status_code == 200, "and the session still stands"
+    assert alice.get(key).status == 200, "and the session still stands"
 
 
 def test_approving_and_declining_without_javascript(stage: Stage, browser: Browser) -> None:
-    browser.become(stage.visit("erin"))
+    browser.become(stage.visitor("erin"))
     yes, no = stage.ask("staging"), stage.ask("staging")
     browser.script(enabled=False)
     browser.open(yes.url)
@@ -169,7 +169,7 @@ def test_approving_and_declining_without_javascript(stage: Stage, browser: Brows
 
 def test_a_passkey_without_javascript(stage: Stage, browser: Browser) -> None:
     asked = stage.ask("production")
-    browser.become(stage.visit("alice"))
+    browser.become(stage.visitor("alice"))
     browser.script(enabled=False)
     browser.open(asked.url)
     assert "Only the browser can ask for your passkey, and for that it needs JavaScript." in browser.text
@@ -182,22 +182,22 @@ def test_a_passkey_without_javascript(stage: Stage, browser: Browser) -> None:
 
 
 def test_a_reason_that_is_too_long_or_missing(stage: Stage) -> None:
-    asked, erin = stage.ask("staging"), stage.visit("erin")
+    asked, erin = stage.ask("staging"), stage.visitor("erin")
     for reason in ("", "   ", "x" * 301):
-        assert erin.decline(asked.id, reason).status_code == 400
-    assert erin.approve(asked.id, reason="x" * 301).status_code == 400
+        assert erin.decline(asked.id, reason).status == 400
+    assert erin.approve(asked.id, reason="x" * 301).status == 400
     assert stage.poll(asked)["status"] == "open"
-    assert erin.approve(asked.id, reason="x" * 300).status_code == 303
+    assert erin.approve(asked.id, reason="x" * 300).status == 303
 
 
 def test_a_passkey_is_begun_and_finished_in_one_session(stage: Stage, browser: Browser) -> None:
     """What another person, or an older page, began is not finished here; and it is good once."""
-    erin, frank = stage.visit("erin"), stage.visit("frank")
-    assert erin.post("/passkeys", credential="{}").status_code == 409, "nothing was begun"
-    assert erin.post("/passkeys/options").status_code == 200
-    assert frank.post("/passkeys", credential="{}").status_code == 409
-    assert erin.post("/passkeys", credential="{}").status_code == 403, "not a passkey"
-    assert erin.post("/passkeys", credential="{}").status_code == 409, "and used up"
+    erin, frank = stage.visitor("erin"), stage.visitor("frank")
+    assert erin.submit("/passkeys", credential="{}").status == 409, "nothing was begun"
+    assert erin.submit("/passkeys/options").status == 200
+    assert frank.submit("/passkeys", credential="{}").status == 409
+    assert erin.submit("/passkeys", credential="{}").status == 403, "not a passkey"
+    assert erin.submit("/passkeys", credential="{}").status == 409, "and used up"
     browser.become(erin)
     browser.open(f"{stage.url}/passkeys")
     browser.driver.set_user_verified(False)
@@ -206,7 +206,7 @@ def test_a_passkey_is_begun_and_finished_in_one_session(stage: Stage, browser: B
 
 
 def test_a_device_that_holds_a_passkey_makes_no_second(stage: Stage, browser: Browser) -> None:
-    browser.become(stage.visit("alice"))
+    browser.become(stage.visitor("alice"))
     browser.open(f"{stage.url}/passkeys")
     browser.push("Make a passkey")
     assert "This device holds a passkey of yours already." in trouble(browser)

@@ -6,13 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-import requests
 from selenium.webdriver.common.by import By
 
 from gate.issuer import Issuer
 from tests.bot.browser import Browser
 from tests.bot.stage import Asked, Stage
-from tests.bot.visit import Visit
+from tests.bot.visitor import Answer, Visitor
 from tests.core.authenticator import AT, BE, BS, UP, UV, Authenticator, base64url
 
 NOT_USED = "The passkey was not used: it was cancelled, took too long, or is not on this device."
@@ -33,7 +32,7 @@ def still_open(stage: Stage, asked: Asked) -> bool:
 def test_a_passkey_that_verifies_nobody(stage: Stage, browser: Browser) -> None:
     """A finger that is not the owner's, or a prompt that is cancelled: nothing is sent, and the button works again."""
     asked = stage.ask("production")
-    browser.become(stage.visit("alice"))
+    browser.become(stage.visitor("alice"))
     browser.open(asked.url)
     browser.driver.set_user_verified(False)
     before = stage.records()
@@ -50,7 +49,7 @@ def test_a_passkey_that_verifies_nobody(stage: Stage, browser: Browser) -> None:
 
 def test_a_device_with_another_persons_passkey(stage: Stage, browser: Browser) -> None:
     asked = stage.ask("production")
-    browser.become(stage.visit("alice"))
+    browser.become(stage.visitor("alice"))
     browser.driver.remove_all_credentials()
     browser.hold(stage.passkeys["bob"])
     browser.open(asked.url)
@@ -59,14 +58,14 @@ def test_a_device_with_another_persons_passkey(stage: Stage, browser: Browser) -
     assert still_open(stage, asked)
 
 
-def refused(visit: Visit, asked: Asked, assertion: dict[str, str], word: str) -> None:
-    answer = visit.approve(asked.id, assertion)
-    assert answer.status_code == 403, answer.text
+def refused(visitor: Visitor, asked: Asked, assertion: dict[str, str], word: str) -> None:
+    answer = visitor.approve(asked.id, assertion)
+    assert answer.status == 403, answer.text
     assert word in answer.text
 
 
 def test_assertions_that_do_not_hold(stage: Stage) -> None:
-    asked, alice = stage.ask("production"), stage.visit("alice")
+    asked, alice = stage.ask("production"), stage.visitor("alice")
     before = len(stage.records())
     refused(alice, asked, alice.assertion(asked.id, flags=UP), "did not verify who used it")
     refused(alice, asked, stage.passkeys["bob"].assert_(alice.challenge(asked.id)), "passkey")
@@ -84,72 +83,71 @@ def test_assertions_that_do_not_hold(stage: Stage) -> None:
 
 @pytest.mark.parametrize("credential", ["", "null", "[]", '{"id": 1}', "{", '{"id": {}}', "[" * 5000])
 def test_credentials_that_are_none(stage: Stage, credential: str) -> None:
-    asked, bob = stage.ask("production"), stage.visit("bob")
-    answer = bob.post(f"/requests/{asked.id}/approve", credential=credential)
-    assert answer.status_code == 403
+    asked, bob = stage.ask("production"), stage.visitor("bob")
+    answer = bob.submit(f"/requests/{asked.id}/approve", credential=credential)
+    assert answer.status == 403
     assert "the form came without it" in answer.text
     assert still_open(stage, asked)
 
 
 def test_an_assertion_of_another_request(stage: Stage) -> None:
-    one, other, bob = stage.ask("production"), stage.ask("production"), stage.visit("bob")
+    one, other, bob = stage.ask("production"), stage.ask("production"), stage.visitor("bob")
     assertion = bob.assertion(one.id)
     bob.challenge(other.id)
     refused(bob, other, assertion, "something else than this approval says")
-    assert bob.approve(one.id, assertion).status_code == 303, "where it was made for, it is good"
+    assert bob.approve(one.id, assertion).status == 303, "where it was made for, it is good"
     assert still_open(stage, other)
 
 
 def test_an_assertion_is_good_once(stage: Stage) -> None:
-    asked, alice = stage.ask("pair"), stage.visit("alice")
+    asked, alice = stage.ask("pair"), stage.visitor("alice")
     assertion = alice.assertion(asked.id)
-    assert alice.approve(asked.id, assertion).status_code == 303
+    assert alice.approve(asked.id, assertion).status == 303
     again = alice.approve(asked.id, assertion)
-    assert again.status_code in (403, 409), again.text
+    assert again.status in (403, 409), again.text
     assert len(stage.poll(asked)["approvals"]) == 1
     assert stage.request(asked).approvals[0].approver == "alice@example.com"
 
 
 def test_an_assertion_in_another_session(stage: Stage) -> None:
     """A draft is of one session: what alice's passkey signed there is not bob's to send."""
-    asked, alice, bob = stage.ask("pair"), stage.visit("alice"), stage.visit("bob")
+    asked, alice, bob = stage.ask("pair"), stage.visitor("alice"), stage.visitor("bob")
     assertion = alice.assertion(asked.id)
     answer = bob.approve(asked.id, assertion)
-    assert answer.status_code == 409
+    assert answer.status == 409
     bob.challenge(asked.id)
     refused(bob, asked, assertion, "passkey")
     assert still_open(stage, asked)
 
 
 def test_an_approval_that_took_too_long(stage: Stage) -> None:
-    asked, alice = stage.ask("production"), stage.visit("alice")
+    asked, alice = stage.ask("production"), stage.visitor("alice")
     assertion = alice.assertion(asked.id)
     now = int(time.time())
     for draft in stage.state.list("draft", now):
         assert stage.state.put("draft", draft.key, draft.value, expires_at=now, expected=draft.version, now=now)
     answer = alice.approve(asked.id, assertion)
-    assert answer.status_code == 409
+    assert answer.status == 409
     assert "begun too long ago" in answer.text
     assert still_open(stage, asked)
 
 
 def test_what_was_said_when_the_passkey_was_used_counts(stage: Stage) -> None:
     """The reason is part of what is signed: one that is sent later changes nothing."""
-    asked, alice = stage.ask("production"), stage.visit("alice")
-    assert alice.passkey
-    assertion = alice.passkey.assert_(alice.challenge(asked.id, reason="said before"))
-    assert alice.approve(asked.id, assertion, reason="said after").status_code == 303
+    asked, alice = stage.ask("production"), stage.visitor("alice")
+    assertion = alice.assertion(asked.id, "said before")
+    assert alice.approve(asked.id, assertion, reason="said after").status == 303
     assert stage.request(asked).approvals[0].reason == "said before"
 
 
-def enrolling(stage: Stage, flags: int) -> requests.Response:
+def enrolling(stage: Stage, flags: int) -> Answer:
     """What erin gets who makes a passkey with these flags."""
-    erin = stage.visit("erin")
-    options = erin.post("/passkeys/options").json()
+    erin = stage.visitor("erin")
+    options = erin.submit("/passkeys/options").json
     assert options["authenticatorSelection"]["userVerification"] == "required"
     passkey = Authenticator(stage.url, "localhost", name="erin")
     challenge = base64.urlsafe_b64decode(options["challenge"] + "==")
-    return erin.post("/passkeys", credential=json.dumps(passkey.create(challenge, flags=flags)))
+    return erin.submit("/passkeys", credential=json.dumps(passkey.create(challenge, flags=flags)))
 
 
 def test_a_new_passkey_that_verified_nobody(stage: Stage) -> None:
@@ -157,8 +155,8 @@ def test_a_new_passkey_that_verified_nobody(stage: Stage) -> None:
     before = stage.records()
     for flags in (UP | AT, UP | BE | BS | AT):
         answer = enrolling(stage, flags)
-        assert answer.status_code == 403, answer.text
-        assert "ask for your finger, face or PIN" in answer.json()["error"]["hint"]
+        assert answer.status == 403, answer.text
+        assert "ask for your finger, face or PIN" in answer.json["error"]["hint"]
     assert stage.records() == before
 
 
@@ -166,7 +164,7 @@ def test_a_new_passkey_is_recorded(stage: Stage) -> None:
     """Whoever audits the policy's passkeys finds who made each, and when."""
     before = {*stage.records()}
     answer = enrolling(stage, UP | UV | AT)
-    assert answer.status_code == 200, answer.text
+    assert answer.status == 200, answer.text
     [path] = {*stage.records()} - before
     told = json.loads(Path(path).read_bytes())
     key_id = base64url(Authenticator(name="erin").credential.id)
@@ -185,7 +183,7 @@ def forged(stage: Stage, asked: Asked, assertion: str) -> str:
     if assertion in forger:
         claims = forger[assertion].approve(claims)
     elif assertion == "of another approval":
-        alice = stage.visit("alice")
+        alice = stage.visitor("alice")
         claims |= {"passkey": alice.assertion(asked.id)}
     elif assertion == "hers":
         claims = stage.passkeys["alice"].approve(claims)

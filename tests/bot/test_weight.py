@@ -69,10 +69,10 @@ class Full(NamedTuple):
 
     def weight(self, path: str, *shown: str) -> int:
         """The bytes that erin waits for, and what she must see there."""
-        answer = self.stage.visit("erin").get(path)
-        assert answer.status_code == 200, answer.text
+        answer = self.stage.visitor("erin").get(path)
+        assert answer.status == 200, answer.text
         assert all(text in answer.text for text in shown)
-        return weight(self.stage, answer.content)
+        return weight(self.stage, answer.body)
 
 
 class Forge:
@@ -114,10 +114,10 @@ def test_the_fullest_list(full: Full) -> None:
 def test_the_fullest_request(full: Full) -> None:
     asked = full.put(full.request())
     for name in (LONG, "carol"):
-        assert full.stage.visit(name).approve(asked.id, reason=full.letter * _MOST_REASON).status_code == 303
+        assert full.stage.visitor(name).approve(asked.id, reason=full.letter * _MOST_REASON).status == 303
     path = f"/requests/{asked.id}"
     waiting = full.weight(path, "2 of 3 approvals", "1 older one", "asks for another commit", "Your decision")
-    assert full.stage.visit("carol").decline(asked.id, full.letter * _MOST_REASON).status_code == 303
+    assert full.stage.visitor("carol").decline(asked.id, full.letter * _MOST_REASON).status == 303
     assert max(waiting, full.weight(path, "Declined by", LONG)) <= MOST
 
 

@@ -24,7 +24,7 @@ def ask(stage: Stage, provider: Provider, kind: str, claims: dict[str, Any], **b
 
 
 def look(stage: Stage, browser: Browser, asked: Asked) -> None:
-    browser.become(stage.visit("erin"))
+    browser.become(stage.visitor("erin"))
     browser.open(asked.url)
 
 
@@ -83,7 +83,7 @@ def entry(browser: Browser, asked: Asked) -> WebElement:
 
 def test_the_list_tells_proof_from_word(stage: Stage, browser: Browser) -> None:
     proved, said = ask(stage, stage.provider, "github", {"run_id": "55"}), stage.ask(sha=stage.commit(TITLE))
-    browser.become(stage.visit("erin"))
+    browser.become(stage.visitor("erin"))
     browser.open(f"{stage.url}/")
     assert ONLY_SAID not in entry(browser, proved).text
     pill = entry(browser, said).find_element(By.CLASS_NAME, "said")
@@ -93,9 +93,9 @@ def test_the_list_tells_proof_from_word(stage: Stage, browser: Browser) -> None:
 
 def test_what_others_wrote_looks_it(stage: Stage, browser: Browser) -> None:
     asked = stage.ask("duo", sha=stage.commit(f"{TITLE}\n\n{MESSAGE}"))
-    assert stage.visit("carol").approve(asked.id, reason="I am sure").status_code == 303
+    assert stage.visitor("carol").approve(asked.id, reason="I am sure").status == 303
     look(stage, browser, asked)
     assert browser.quotes == [TITLE, "I am sure", TITLE, MESSAGE, "Text like this"]
-    assert stage.visit("frank").decline(asked.id, "I am not").status_code == 303
+    assert stage.visitor("frank").decline(asked.id, "I am not").status == 303
     browser.open(asked.url)
     assert browser.quotes == ["I am not", TITLE, "I am sure", TITLE, MESSAGE, "Text like this"]

@@ -44,13 +44,15 @@ class Answer:
 @dataclass
 class Visitor:
     """Asks the bot that listens at `port` for the pages of `url`; `cookies` are kept as a browser would. `address` is
-    where a proxy says that it comes from, `passkey` is theirs, None where they have none."""
+    where a proxy says that it comes from, `passkey` is theirs, None where they have none, `accept` is what they want
+    to be answered a form with."""
 
     url: str
     port: int
     cookies: dict[str, str] = field(default_factory=dict)
     address: str = ""
     passkey: Authenticator | None = None
+    accept: str = ""
 
     @property
     def csrf(self) -> str:
@@ -82,6 +84,7 @@ class Visitor:
             "Content_Type": "application/x-www-form-urlencoded",
             "Origin": self.url,
             "Sec_Fetch_Site": "same-origin",
+            "Accept": self.accept,
         }
         return self.send("POST", path, form if isinstance(form, str) else urlencode(form), **(kind | headers))
 
