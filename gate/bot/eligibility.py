@@ -49,7 +49,7 @@ def check_wanted(deployment: Deployment, policy: Policy) -> Environment:
         raise Denied(
             "environment.unknown",
             "The policy does not list this environment.",
-            expected=f"one of {', '.join(policy.environments)}",
+            expected=_one_of([name for name, one in policy.environments.items() if one.covers(deployment.repository)]),
             actual=deployment.environment,
             hint="Correct the name, or add the environment to the policy.",
         )
@@ -61,6 +61,11 @@ def check_wanted(deployment: Deployment, policy: Policy) -> Environment:
             hint="Add the repository to the environment in the policy.",
         )
     return environment
+
+
+def _one_of(names: Sequence[str]) -> str:
+    """Those that the repository may go into: what others there are is no business of its jobs."""
+    return f"one of {', '.join(names)}" if names else ""
 
 
 def spelled(person: str, environment: Environment, policy: Policy) -> str:
@@ -124,10 +129,21 @@ def counted(request: ApprovalRequest, policy: Policy, now: int) -> ApprovalReque
     the tokens, they are what they are."""
     if request.handed_to:
         return request
+    seen: set[str] = set()
     good = tuple(
-        given for given in request.approvals if now >= given.expires_at or _still_holds(given, request, policy, now)
+        given
+        for given in request.approvals
+        if now >= given.expires_at or (_still_holds(given, request, policy, now) and _is_first(given, policy, seen))
     )
     return replace(request, approvals=good) if good != request.approvals else request
+
+
+def _is_first(given: Given, policy: Policy, seen: set[str]) -> bool:
+    """Whether nobody in `seen`, to whom they are added, is the one who gave it: two names may have become one's."""
+    person = policy.people.canonical(given.approver)
+    first = person not in seen
+    seen.add(person)
+    return first
 
 
 def _still_holds(given: Given, request: ApprovalRequest, policy: Policy, now: int) -> bool:

@@ -42,14 +42,16 @@ class Lookup:
         commits = sorted_newest_first(history.commits(deployment.repository, allowed, deployment.sha), deployment.sha)
         base = looked_at[-1] if looked_at else ""  # what stopped the search is what it was for (gate.forge.base)
         roles = {role: commit.sha for commit in commits for role in commit.people or ((),)}
-        if len(roles) > _MOST_ROLES or _length(roles) > _MOST_TEXT:
-            return Facts(trouble="More people than the page can tell had a hand in it.", base=base)
-        return Facts(
+        facts = Facts(
             commits=tuple(_line(commit, deployment.sha) for commit in commits[:_LISTED]),
             total=len(commits),
-            roles=tuple((sha, tuple((who.kind, who.value) for who in role)) for role, sha in roles.items()),
             base=base,
             diff_url=self._diff_url(deployment, base),
+        )
+        if len(roles) > _MOST_ROLES or _length(roles) > _MOST_TEXT:
+            return facts._replace(trouble="More people than the page can tell had a hand in it.")
+        return facts._replace(
+            roles=tuple((sha, tuple((who.kind, who.value) for who in role)) for role, sha in roles.items())
         )
 
     def _diff_url(self, deployment: Deployment, base: str) -> str:

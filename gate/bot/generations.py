@@ -13,20 +13,35 @@ _SAME_ANSWER = 60  # seconds
 _MOST_ACTORS = 16  # of a deployment
 
 
+class AnotherWorkflow(Exception):
+    """The run has asked already, for another workflow of its own."""
+
+
+def check_workflow(before: ApprovalRequest | None, asked: "Asked") -> None:
+    """Check that a job that asks is of the workflow that the page names, as far as both are known: what was approved
+    for one is not handed to another.
+
+    Raises:
+        AnotherWorkflow: it is not.
+    """
+    if before and before.workflow and asked.job.workflow and before.workflow != asked.job.workflow:
+        raise AnotherWorkflow
+
+
 def is_over(request: ApprovalRequest, needed: int, asked: "Asked", held: str, now: int) -> bool:
     """Whether a run that asks needs a new request. The same attempt gets the same answer again, and so does the same
-    delivery (`held`) of GitHub's. Where nobody proves which attempt it is, a no stays one for that run, and any other
-    answer stays for a while."""
+    delivery (`held`) of GitHub's; an approval that no job has come for yet is lost to none. Where nobody proves which
+    attempt it is, a no stays one for that run, and any other answer stays for a while."""
     status = request.status(needed, now)
     if status == "open":
         return False
+    unused = status == "approved" and bool(request.live(now)) and not request.handed_to
     if held:
-        return request.held != held
+        return request.held != held and not unused
     if request.held and request.declined:
         return False  # GitHub holds the next attempt too, and says so
     if "attempt" in asked.job.proved:
-        handed_over = not request.live(now) or bool(request.handed_to)
-        return request.attempt < asked.job.attempt and (status != "approved" or handed_over)
+        return request.attempt < asked.job.attempt and not unused
     return not request.declined and now >= _ended_at(request, status) + _SAME_ANSWER
 
 
@@ -76,6 +91,7 @@ def begun(
         said=tuple(sorted(asked.said)),
         rerun=asked.rerun,
         held=held,
+        declined_before=(before.declined or before.declined_before) if before else None,
     )
 
 

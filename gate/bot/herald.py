@@ -92,6 +92,16 @@ class Herald:
         if self._channels and not self._stop.is_set():
             self._pool.submit(self._guarded, lambda: self._run_one(_key(request, news)))
 
+    def repeat(self, request: ApprovalRequest, news: News) -> None:
+        """Tell it once more, as if it had not been told: somebody else waits for it now.
+
+        Raises:
+            Unavailable: that can't be written down.
+        """
+        self._state.take("errand", _key(request, news), self._now)
+        self.announce(request, news, due_at=self._now)
+        self.hurry(request, news)
+
     def run_due(self) -> None:
         """Run every errand that is due, several at once."""
         now = self._now

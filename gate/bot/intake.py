@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gate.bot.eligibility import check_wanted
 from gate.bot.errors import BotError, Conflict, NotAllowed, NotFound, NotProved, Unavailable
 from gate.bot.facts import Lookup
-from gate.bot.generations import begun, is_over, joined
+from gate.bot.generations import AnotherWorkflow, begun, check_workflow, is_over, joined
 from gate.bot.herald import Herald
 from gate.bot.keyring import Keyring
 from gate.bot.limits import Limits
@@ -73,17 +73,24 @@ class Intake:
         return self._register.standing(request)
 
     def _entered(self, asked: "Asked", needed: int, held: str) -> ApprovalRequest:
-        key, new = self._id(asked), False
+        try:
+            return self._enter(self._id(asked), asked, needed, held)
+        except AnotherWorkflow:
+            return self._enter(self._id(asked, asked.job.workflow), asked, needed, held)
+
+    def _enter(self, key: str, asked: "Asked", needed: int, held: str) -> ApprovalRequest:
+        new = again = False
 
         def change(before: ApprovalRequest | None) -> ApprovalRequest:
-            nonlocal new
-            now = self._register.now
+            nonlocal new, again
+            check_workflow(before, asked)
+            now, again = self._register.now, before is not None
             new = before is None or is_over(self._register.standing(before).request, needed, asked, held, now)
             if before is not None and not new:
                 more = joined(before, asked, held)
                 return before if more == before else more
-            if not held:  # GitHub says it once, and of jobs that it holds
-                self._limits.hit("begin", asked.beginner)
+            if not held or again:  # GitHub says it once, and of jobs that it holds
+                self._limits.check("begin", asked.beginner)
             request = begun(key, asked, before, held=held, now=now, life=self._life)
             self._herald.announce(request, "expired", due_at=request.expires_at)
             self._herald.announce(request, "asked")
@@ -91,12 +98,17 @@ class Intake:
 
         request = self._register.enter(key, change)
         if new:
+            if not held or again:
+                self._limits.allows("begin", asked.beginner)  # counted once, however many ask for it at once
             self._herald.hurry(request, "asked")
+        elif held and request.status(needed, self._register.now) == "approved":
+            self._herald.repeat(request, "approved")  # another job of the run is held, and may start too
         return request
 
-    def _id(self, asked: "Asked") -> str:
+    def _id(self, asked: "Asked", workflow: str = "") -> str:
         """The same for the same run; for a run without an id one that is never met again. A job that only says what
-        another has proved, or of which another asker speaks, has a request of its own."""
+        another has proved, or of which another asker speaks, has a request of its own; so has one of another `workflow`
+        than the first that asked, for that is what the page names."""
         deployment = asked.deployment
         return self._keyring.derive(
             "request",
@@ -107,6 +119,7 @@ class Intake:
             deployment.environment,
             deployment.sha,
             *(name for name in _BINDING if name in asked.said),
+            *((f"workflow {workflow}",) if workflow else ()),
         )
 
     def secret(self, request: ApprovalRequest) -> str:

@@ -20,6 +20,10 @@ SECONDS = 10.0  # that one request may take
 AGAIN = "Sign in again, in one go and in one browser."
 
 
+class CodeRefused(NotProved):
+    """The provider was asked, and does not take the code."""
+
+
 class Started(NamedTuple):
     """A sign-in that has begun: where to send the browser, and the `flow` (texts) that must come back unseen and
     unchanged with that same browser."""
@@ -150,7 +154,7 @@ class _Session(OAuth2Session):  # type: ignore[misc]
 def _refused(whose: str, error: OAuthError) -> NotProved | Unavailable:
     code = printable(str(error.error), 60)
     if code in ("invalid_grant", "bad_verification_code"):
-        return NotProved(f"{whose} does not accept this sign-in any more.", hint="Sign in again.", actual=code)
+        return CodeRefused(f"{whose} does not accept this sign-in any more.", hint="Sign in again.", actual=code)
     return Unavailable(
         f"{whose} refuses this bot.",
         hint="Check client_id, client_secret and the redirect URL that is registered there.",

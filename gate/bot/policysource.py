@@ -1,5 +1,6 @@
 """The policy as it is now: read again when it may have changed, so that a merged passkey counts without a restart."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from gate.errors import PolicyError
 from gate.wiring import LoadedPolicy, load_policy
 
 FRESH = {"s3": 60.0, "file": 2.0}  # seconds that a policy is believed without another look
+_LINE = re.compile(r"(?:\S+: )?Line [0-9]+")
 _AGAIN = 2.0  # seconds until one that can't be had is tried again: S3 may take long to say no, and all would wait
 
 
@@ -36,7 +38,9 @@ class PolicySource:
                 self._found = self._look()
             found = self._found
         if isinstance(found, PolicyError):
-            raise Unavailable(f"The bot's policy can't be used: {found.message}", hint=found.hint)
+            line = _LINE.match(found.message)  # the rest may name people; this goes to strangers, and into logs
+            why = f"{line[0]} is wrong." if line else found.message
+            raise Unavailable(f"The bot's policy can't be used: {why}", hint="gate doctor --bot says more.")
         return found
 
     def _look(self) -> LoadedPolicy | PolicyError:

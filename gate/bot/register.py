@@ -1,9 +1,10 @@
 """The register: every request as it stands under the policy of now, each change of one a compare-and-set."""
 
 import hashlib
+import heapq
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from gate.bot.eligibility import check_wanted, counted
@@ -106,9 +107,18 @@ class Register:
         there are. Those that `find` would not give are left out: one that can't be shown must not keep people from the
         others."""
         self._policy.current()
-        documents = sorted(self._state.list("request", self.now), key=lambda document: -document.expires_at)
-        found = filter(None, map(self._shown, documents[skip : skip + most]))
-        return sorted(found, key=lambda standing: -standing.request.asked_at), len(documents[skip + most :])
+        total = 0
+
+        def places() -> Iterator[tuple[int, str]]:
+            """Not the documents: a day's can be more than there is memory."""
+            nonlocal total
+            for document in self._state.list("request", self.now):
+                total += 1
+                yield document.expires_at, document.key
+
+        newest = heapq.nlargest(skip + most, places())[skip:]
+        found = filter(None, (self._shown(key) for _, key in newest))
+        return sorted(found, key=lambda standing: -standing.request.asked_at), max(total - skip - most, 0)
 
     def standing(self, request: ApprovalRequest) -> Standing:
         """That request as it stands now.
@@ -148,9 +158,9 @@ class Register:
                 return request
         raise busy()
 
-    def _shown(self, document: Document) -> Standing | None:
+    def _shown(self, key: str) -> Standing | None:
         try:
-            return self.standing(self._opened(document))
+            return self.find(key)
         except NotFound:
             return None
         except Unavailable as error:

@@ -48,10 +48,9 @@ class CommitLine(NamedTuple):
 class Facts(NamedTuple):
     """What the forge says of the commits that are new in the deployment.
 
-    `commits` are the newest of `total`. `roles` are all that
-    separation of duties has to look at: every distinct role, as pairs of kind and value, with one commit that it is in.
-    `base` is the last allowed commit below the deployed one, "" where nothing was ever allowed. `trouble` says why the
-    rest is empty, "" where it is not.
+    `commits` are the newest of `total`. `roles` are all that separation of duties has to look at: every distinct role,
+    as pairs of kind and value, with one commit that it is in. `base` is the last allowed commit below the deployed one,
+    "" where nothing was ever allowed. `trouble` says why `roles`, and mostly the rest, are not known.
     """
 
     commits: tuple[CommitLine, ...] = ()
@@ -71,7 +70,7 @@ class ApprovalRequest:
     that vouches for the job, `forge` whose CI that is ("github", "gitlab", "" where it is not known), `run_sha` the
     commit that its run stands at, "" where nobody proves that. `held` is the delivery by which GitHub says that it
     holds the job until the bot answers its deployment protection rule, "" where it does not. `facts` is None until they
-    were looked up. Times are epoch seconds.
+    were looked up. `declined_before` is the last no to an earlier generation. Times are epoch seconds.
     """
 
     deployment: Deployment
@@ -91,6 +90,7 @@ class ApprovalRequest:
     held: str = ""
     approvals: tuple[Given, ...] = ()
     declined: Declined | None = None
+    declined_before: Declined | None = None
     handed_to: int = 0  # the attempt that has the tokens, 0 for none
     facts: Facts | None = None
 
@@ -128,6 +128,7 @@ class ApprovalRequest:
             "said": list(self.said),
             "approvals": [given._asdict() for given in self.approvals],
             "declined": self.declined and self.declined._asdict(),
+            "declined_before": self.declined_before and self.declined_before._asdict(),
             "facts": self.facts and self.facts._asdict(),
         }
 
@@ -150,7 +151,7 @@ class ApprovalRequest:
 _PLAIN = {
     entry.name: entry.type
     for entry in fields(ApprovalRequest)
-    if entry.name not in ("deployment", "said", "approvals", "declined", "facts")
+    if entry.name not in ("deployment", "said", "approvals", "declined", "declined_before", "facts")
 }
 _Record = TypeVar("_Record", Given, Declined, CommitLine)
 
@@ -170,12 +171,12 @@ def _made(kind: type[_Record], members: Mapping[str, Any]) -> _Record:
 
 
 def _composed(value: Mapping[str, Any]) -> dict[str, Any]:
-    deployment, declined, facts = value["deployment"], value["declined"], value["facts"]
+    deployment, facts = value["deployment"], value["facts"]
     return {
         "deployment": Deployment(**{**deployment, "actors": tuple(deployment["actors"])}),
         "said": tuple(_typed(str, name) for name in value["said"]),
         "approvals": tuple(_made(Given, given) for given in value["approvals"]),
-        "declined": _made(Declined, declined) if declined else None,
+        **{name: _made(Declined, value[name]) if value[name] else None for name in ("declined", "declined_before")},
         "facts": _facts(**facts) if facts else None,
     }
 

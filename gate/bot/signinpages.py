@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from gate.bot.dev import DevSignIn
 from gate.bot.errors import BotError, NotAllowed, NotFound, NotProved
 from gate.bot.metrics import SIGN_INS
-from gate.bot.oauth import is_same
+from gate.bot.oauth import CodeRefused
 from gate.bot.providers import Provider
 from gate.bot.signin import SignedIn, known
 from gate.bot.site import Site, local_path
@@ -106,14 +106,12 @@ class SignInPages:
     def _exchanged(self, call: Call, flow: Mapping[str, str]) -> SignedIn:
         """Whoever the provider says has signed in. Where it has refused too many codes from one address it is asked for
         none from there: each question is one in this bot's name, and it may think better of answering."""
-        limits, is_asked = self._site.limits, is_same(call.query.get("state"), flow["state"]) and "code" in call.query
-        if is_asked:
-            limits.check("code refused", call.address)
+        if "code" in call.query:
+            self._site.limits.check("code refused", call.address)
         try:
             return self._provider(call).finish(self._redirect_uri(call), flow, dict(call.query))
-        except NotProved:
-            if is_asked:
-                limits.allows("code refused", call.address)
+        except CodeRefused:
+            self._site.limits.allows("code refused", call.address)
             raise
 
     def _record(self, who: str, why: str) -> None:

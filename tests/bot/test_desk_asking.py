@@ -1,7 +1,9 @@
 """The desk's side for jobs: which request a run gets, and who gets its tokens."""
 
 import json
+import secrets
 import threading
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +16,7 @@ from gate.bot.errors import BotError, Conflict, NotAllowed, NotFound, NotProved,
 from gate.bot.limits import Limits
 from gate.bot.request import CommitLine, Facts
 from gate.errors import UsageError
-from tests.bot.office import NOW, ORIGIN, PROVED, SESSION, Office, asked, down, office
+from tests.bot.office import NOW, ORIGIN, PROVED, SESSION, SHA, Office, asked, down, office
 from tests.world import ALICE, BOB
 
 OTHER_SHA = "0" * 39 + "1"
@@ -83,6 +85,24 @@ def test_a_job_that_only_says_what_another_proves_does_not_get_at_its_request(de
     other = desk.ask(environment="production", proved=without, said=frozenset({"environment"})).request
     assert other.id != proved.id
     assert other.said == ("environment",)
+
+
+def test_a_job_of_another_workflow_of_the_run_has_a_request_of_its_own(desk: Office) -> None:
+    """What people approved for the workflow that the page names is not handed to another."""
+    ours, other = (
+        "acme/ci/.github/workflows/deploy.yml@refs/heads/main",
+        "acme/shop/.github/workflows/ci.yml@refs/heads/x",
+    )
+    first = desk.ask(workflow=ours)
+    second = desk.ask(workflow=other)
+    assert (first.request.workflow, second.request.workflow) == (ours, other)
+    desk.approve(first.request.id)
+    assert desk.ask(workflow=other).request.id == second.request.id
+    assert (desk.ask(workflow=other).status, desk.ask(workflow=ours).status) == ("open", "approved")
+    assert desk.tokens(desk.ask(workflow=other)) == []
+    assert len(desk.tokens(desk.ask(workflow=ours))) == 1
+    assert desk.ask(workflow=other, attempt=2).request.id == second.request.id, "whoever comes first the next time"
+    assert desk.ask(workflow=ours, attempt=2).request.generation == 2
 
 
 def test_holders_of_different_api_tokens_can_t_get_at_each_others_requests(desk: Office) -> None:
@@ -408,11 +428,49 @@ def test_whoever_begins_too_many_requests_is_stopped_and_nobody_else(desk: Offic
     without = {"run_id": "1000", "proved": PROVED - {"environment"}, "environment": "production"}
     assert desk.ask(**without, said=frozenset({"environment"})).status == "open", "they are counted apart"
     assert desk.ask(held="1", run_id="1001").status == "open", "GitHub says so, and only once"
+    desk.decline(desk.ask(held="1", run_id="1001").request.id, ALICE, "no")
+    with pytest.raises(TooMany):
+        desk.ask(held="2", run_id="1001")
     for number in range(200):  # a token is one, whatever it says of itself
         desk.ask(who="jenkins", run_id=str(number), repository=("acme/shop", "acme/till")[number % 2])
     with pytest.raises(TooMany):
         desk.ask(who="jenkins", run_id="1000")
     assert desk.ask(who="other", run_id="1000").status == "open"
+
+
+def test_a_request_that_two_jobs_ask_for_at_once_is_counted_once(desk: Office) -> None:
+    other = Office(desk.world)
+    other.intake._limits = desk.intake._limits
+
+    def meanwhile(kind: str, key: str) -> None:
+        if kind == "request":
+            desk.state.before.clear()
+            desk.later(1)
+            other.ask(run_id=run)
+
+    for run in map(str, range(1, 101)):
+        desk.state.before["put"] = meanwhile
+        assert desk.ask(run_id=run).request.generation == 1
+    for run in map(str, range(101, 201)):
+        desk.ask(run_id=run)
+    with pytest.raises(TooMany):
+        desk.ask(run_id="201")
+
+
+def test_a_list_of_large_requests_is_not_held_in_memory(desk: Office) -> None:
+    large = Facts(total=1, roles=tuple((SHA, (("email", secrets.token_hex(450)),)) for _ in range(100)))
+    for number in range(1, 201):
+        key = desk.ask(run_id=str(number)).request.id
+        desk.register.change(key, lambda newest: replace(newest.request, facts=large))
+    tracemalloc.start()
+    try:
+        listed, older = desk.register.newest(2)
+        assert (len(listed), older) == (2, 198)
+        del listed
+        sized = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sized < 12 << 20, "all of them are more than 20 MiB"
 
 
 def test_the_newest_requests_are_listed_page_by_page(desk: Office) -> None:
@@ -457,6 +515,27 @@ def test_the_job_that_was_held_gets_the_tokens_once_it_runs(desk: Office) -> Non
     job = desk.ask(attempt=2, actors=("dave",))
     assert (job.status, job.request.id) == ("approved", held.request.id)
     assert len(desk.tokens(job)) == 1
+
+
+def test_an_approval_that_no_job_has_come_for_is_not_lost_when_github_holds_another(desk: Office) -> None:
+    """Its own job is on its way."""
+    held = desk.ask(held="delivery-1", proved=frozenset())
+    desk.approve(held.request.id)
+    again = desk.ask(held="delivery-2", proved=frozenset())
+    assert (again.status, again.request.generation) == ("approved", 1)
+    assert len(desk.tokens(desk.ask())) == 1
+    assert desk.ask(held="delivery-3", proved=frozenset()).status == "open", "they are handed over: it needs its own"
+
+
+def test_a_no_is_shown_to_whoever_is_asked_next_about_the_same_run(desk: Office) -> None:
+    key = desk.ask(held="delivery-1", proved=frozenset()).request.id
+    desk.decline(key, ALICE, "not on a Friday")
+    again = desk.ask(held="delivery-2", proved=frozenset()).request
+    assert again.declined is None and again.declined_before
+    assert (again.declined_before.by, again.declined_before.reason) == (ALICE, "not on a Friday")
+    desk.later(3601)
+    later = desk.ask(held="delivery-3", proved=frozenset()).request
+    assert (later.generation, later.declined_before) == (3, again.declined_before), "nobody answered in between"
 
 
 @pytest.mark.parametrize("forged", [{"repository": "acme/other"}, {"repository_id": "75"}, {"sha": OTHER_SHA}])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gate.bot.errors import NotAllowed
 from gate.bot.request import ApprovalRequest, Declined, Facts
 from tests.bot.office import Office, office
 from tests.world import ALICE, BOB, CAROL, SHA
@@ -114,3 +115,25 @@ def test_people_are_told_by_any_of_their_names(tmp_path: Path) -> None:
     assert (found.may, found.approver) == (True, "alice@personal.example")
     desk.approve(key, ALICE)
     assert desk.register.find(key).request.approvals[0].person == ALICE
+
+
+def test_two_names_that_became_one_person_s_count_once(tmp_path: Path) -> None:
+    desk = office(tmp_path, approvals=2)
+    desk.change("approvers: [alice@example.com, ", "approvers: [bobby@example.com, alice@example.com, ")
+    key = desk.ask().request.id
+    desk.approve(key, BOB)
+    desk.approve(key, "bobby@example.com")
+    assert desk.register.find(key).status == "approved"
+    desk.change(f"  {BOB}:", f"  {BOB}: {{emails: [bobby@example.com]}}\n  nobody@example.com:")
+    standing = desk.register.find(key)
+    assert (standing.status, len(standing.request.approvals)) == ("open", 1)
+    assert verdict(desk, key).may
+
+
+def test_an_unknown_environment_s_answer_names_those_of_the_repository_alone(tmp_path: Path) -> None:
+    desk = office(tmp_path)
+    with pytest.raises(NotAllowed) as ours:
+        desk.ask(environment="prod")
+    with pytest.raises(NotAllowed) as strangers:
+        desk.ask(environment="prod", repository="mallory/mine")
+    assert (ours.value.expected, strangers.value.expected) == ("one of production", "")

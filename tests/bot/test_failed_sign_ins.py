@@ -1,6 +1,7 @@
 """Who fails to sign in stands in the bot's own log, up to a bound: strangers must not fill it."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +76,18 @@ def test_codes_that_the_provider_refuses_end_the_tries_from_there(door: Door) ->
     assert attempt(back) == 429
     assert attempt(back.replace("state=", "state=x")) == 429  # a failure like others
     assert visitor.get("/sign-in").status == 200
+
+
+def test_what_the_provider_is_not_asked_about_locks_nobody_out(door: Door) -> None:
+    """Answers that are somebody else's cost no question: neighbours at one address can still sign in."""
+    visitor = Visitor(door.place.url, door.place.port)
+    back = come_back(visitor.get("/sign-in/0"))
+    flow, mixed_up = dict(visitor.cookies), re.sub(r"iss=[^&]*", "iss=https://evil.example", back)
+    assert "evil.example" in visitor.get(mixed_up).text
+    for _ in range(25):
+        visitor.cookies = dict(flow)
+        assert visitor.get(mixed_up).status in (401, 429)
+    assert Visitor(door.place.url, door.place.port).sign_in(door.provider, "alice@example.com").status == 303
 
 
 def test_a_flood_of_failures_is_no_flood_of_records(door: Door) -> None:

@@ -47,6 +47,17 @@ def test_the_news_of_a_request_are_told_once_each(desk: Office) -> None:
     assert (notice.approved_by, notice.run_id, notice.held, notice.rerun) == ((ALICE,), "7", False, False)
 
 
+def test_an_approval_is_told_again_where_github_holds_another_job_for_it(desk: Office) -> None:
+    key = desk.ask(held="delivery-1", proved=frozenset()).request.id
+    assert due(desk) == ["asked"]
+    desk.approve(key)
+    assert due(desk) == ["asked", "approved"]
+    desk.ask(held="delivery-2", proved=frozenset())
+    assert due(desk, 0) == ["asked", "approved", "approved"]
+    desk.ask(held="delivery-1", proved=frozenset(), run_id="8")
+    assert due(desk) == ["asked", "approved", "approved", "asked"]
+
+
 def test_a_refusal_and_an_end_are_told_with_who_and_why(desk: Office) -> None:
     key = desk.ask(rerun=True).request.id
     desk.decline(key, BOB, "Not on a Friday")

@@ -311,6 +311,8 @@ def test_nobody_s_long_names_keep_a_request_from_being_written(desk: Office, nam
     found = desk.ask().request.facts
     assert found is not None
     assert "More people" in found.trouble
+    assert (found.total, len(found.commits), found.roles) == (1, 1, ())
+    assert found.diff_url.endswith(f"/commit/{SHA}"), "what there is to read is there"
 
 
 def test_one_commit_of_many_people_is_one_line(desk: Office) -> None:

@@ -60,6 +60,16 @@ def test_a_broken_or_missing_policy_is_not_replaced_by_the_old_one(world: World,
     assert source.current().policy.environments
 
 
+def test_nobody_is_named_to_whoever_asks(world: World) -> None:
+    """What is wrong goes to strangers' jobs, and into logs; the doctor tells the rest."""
+    world.path.write_text(
+        world.text.replace("people:\n", "people:\n  alice@example.com: {emails: [bob@example.com]}\n", 1)
+    )
+    with pytest.raises(Unavailable, match=r"can't be used: gate\.yaml: Line \d+ is wrong\.$") as caught:
+        PolicySource(str(world.path)).current()
+    assert "example.com" not in caught.value.message + caught.value.hint
+
+
 def test_one_that_was_never_there_is_said_too(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         PolicySource(str(tmp_path / "none.yaml")).current()

@@ -512,6 +512,16 @@ def test_asking_too_often_is_stopped_for_that_token(site: Site) -> None:
     assert visitor.call("/api/requests", API_TOKEN, BODY | {"run_id": "busy"}).status == 200
 
 
+def test_jobs_outside_the_environment_keep_none_of_its_own_from_asking(site: Site) -> None:
+    claims = {"audience": site.bot.place.url, "repository": "acme/often", "run_id": "1"}
+    outside = site.provider.ci_token(**claims, environment=None)
+    visitor = site.visitor()
+    body = {"environment": "production"}
+    assert [visitor.call("/api/requests", outside, body).status for _ in range(121)][-1] == 429
+    inside = site.provider.ci_token(**claims, environment="production")
+    assert visitor.call("/api/requests", inside, {}).status == 200
+
+
 def test_deciding_too_often_is_stopped_for_that_person(site: Site) -> None:
     dave = site.signed_in("dave@example.com")
     csrf = dave.csrf

@@ -121,6 +121,8 @@ def test_a_refusal_fails_the_job_and_a_re_run_is_held_anew(held: Held) -> None:
     assert "Not on a Friday" in review["comment"]
     held.hub.shop.waiting = {RUN: ["production"]}
     assert held.deliver("d-2").status == 204
+    page = held.visitor.get(f"/requests/{key}").text
+    assert "Declined before by <bdi>bob@example.com</bdi>" in page and "Not on a Friday" in page
     assert held.visitor.approve(key).status == 303
     assert held.reviews(2)[1]["state"] == "approved"
 

@@ -60,6 +60,7 @@ class Full(NamedTuple):
             asker=f"token:{self.text(_MAX_TEXT)}", run_url=f"https://github.com/{REPOSITORY}/actions/runs/{'9' * 20}",
             run_sha="a" * 40, ref=self.text(_MOST_REF), workflow=self.text(_MOST_REF), event=self.text(_MOST_REF),
             said=("repository", "sha", "environment", "run_id", "actors"),
+            declined_before=Declined(LONG, self.letter * _MOST_REASON, now),
         )  # fmt: skip
 
     def put(self, request: ApprovalRequest) -> Asked:
@@ -116,7 +117,9 @@ def test_the_fullest_request(full: Full) -> None:
     for name in (LONG, "carol"):
         assert full.stage.visitor(name).approve(asked.id, reason=full.letter * _MOST_REASON).status == 303
     path = f"/requests/{asked.id}"
-    waiting = full.weight(path, "2 of 3 approvals", "1 older one", "asks for another commit", "Your decision")
+    waiting = full.weight(
+        path, "2 of 3 approvals", "1 older one", "asks for another commit", "Declined before", "Your decision"
+    )
     assert full.stage.visitor("carol").decline(asked.id, full.letter * _MOST_REASON).status == 303
     assert max(waiting, full.weight(path, "Declined by", LONG)) <= MOST
 
