@@ -35,8 +35,15 @@ class Fields:
     def required(self, name: str, convert: Callable[[Node], T]) -> T:
         """The member `name`, which must be there."""
         if name not in self._left:
-            raise bad(self.node, f"{self._what} has no {name!r}.")
+            raise bad(self.node, f"{self._what} has no {name!r}.", self._resembling(name))
         return convert(self._left.pop(name))
+
+    def _resembling(self, name: str) -> str:
+        """The member that may have been meant, and its line."""
+        from difflib import get_close_matches  # noqa: PLC0415 (paid for when used)
+
+        meant = get_close_matches(name, self._left, 1)
+        return f"Is it {printable(meant[0], 60)!r} on line {self._left[meant[0]].line} that was meant?" if meant else ""
 
     def optional(self, name: str, convert: Callable[[Node], T], default: T) -> T:
         """The member `name`, or `default`."""

@@ -142,7 +142,7 @@ def _read(location: str) -> tuple[bytes, Path | None]:
         why = getattr(error, "strerror", None) or "not a path to a file"
         raise PolicyError(
             f"The policy {printable(location)} can't be read ({why}).",
-            hint="`gate init` writes one; --policy or GATE_POLICY says where it is.",
+            hint="`gate init` writes one. --policy or GATE_POLICY says where it is; to a deploy-bot, its bot.yaml.",
         ) from None
 
 

@@ -28,4 +28,5 @@ class DevPages:
         """`POST /dev/merge`: what a reviewed change does elsewhere."""
         visitor = self._site.vouched(call)
         self._dev.merge(visitor.person, call.form)
+        self._site.policy.forget()
         return RedirectResponse("/passkeys", 303)

@@ -27,9 +27,13 @@ class Lookup:
         self._open_history = open_history
         self._web_url = web_url
 
+    def covers(self, forge: str) -> bool:
+        """Whether there is anybody to ask about the jobs of that forge's CI."""
+        return self._open_history is not None and forge in ("github", "")
+
     def facts(self, deployment: Deployment, forge: str, loaded: LoadedPolicy) -> Facts:
         """The facts, or what kept them from being known: never raises for a forge or a store that is down."""
-        if self._open_history is None or forge not in ("github", ""):
+        if self._open_history is None or not self.covers(forge):
             return Facts(trouble="This bot has no access to the forge, so it can't say who wrote the commits.")
         try:
             return self._ask(self._open_history(deployment.repository), deployment, loaded)

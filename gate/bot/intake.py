@@ -144,6 +144,10 @@ class Intake:
             standing = self._register.change(key, lambda newest: _handed_over(newest, request.generation))
         return standing
 
+    def can_look_up(self, request: ApprovalRequest) -> bool:
+        """Whether asking the forge may tell more than is known."""
+        return (request.facts is None or bool(request.facts.trouble)) and self._lookup.covers(request.forge)
+
     def look_up(self, key: str) -> ApprovalRequest | None:
         """Ask the forge for the facts of a request, unless they are known; None if the request is gone by then."""
         try:

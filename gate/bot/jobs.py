@@ -47,7 +47,10 @@ class Doorkeeper:
             return token
         if looks_like_jwt(credential):
             return self._job(credential)
-        raise NotProved("The API token is not one of those that bot.yaml lists.", hint="It may have been replaced.")
+        raise NotProved(
+            "The API token is not one of those that bot.yaml lists.",
+            hint="It may have been replaced, or hashed with a line end: bot.yaml wants the SHA-256 of the token alone.",
+        )
 
     def check_speaks(self, url: str, repository: str) -> None:
         """Check that this issuer may speak of that repository. One that is not listed speaks of none to a job, and

@@ -63,6 +63,7 @@ class Pages:
             verdict=verdict,
             passkeys=bool(approver and standing.policy.passkeys(approver)),
             may_decline=bool(approver),
+            may_look_up=self._site.intake.can_look_up(standing.request),
             words=_WORDS,
         )
 

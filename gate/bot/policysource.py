@@ -40,8 +40,15 @@ class PolicySource:
         if isinstance(found, PolicyError):
             line = _LINE.match(found.message)  # the rest may name people; this goes to strangers, and into logs
             why = f"{line[0]} is wrong." if line else found.message
-            raise Unavailable(f"The bot's policy can't be used: {why}", hint="gate doctor --bot says more.")
+            raise Unavailable(
+                f"The bot's policy can't be used: {why}", hint="To whoever runs the bot, gate doctor --bot says more."
+            )
         return found
+
+    def forget(self) -> None:
+        """Look again at once: it has just been changed."""
+        with self._lock:
+            self._found = None
 
     def _look(self) -> LoadedPolicy | PolicyError:
         seen, found = self._stamp(), self._found

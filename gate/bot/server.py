@@ -83,9 +83,16 @@ def serve(site: Site, settings: Settings, listening: list[socket.socket]) -> Non
         ws="none",
         lifespan="on",
     )
-    _LOG.info("serving %s", site.url)
+    _LOG.info("serving %s, listening at %s", site.url, ", ".join(map(_place, listening)))
     server = uvicorn.Server(config)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # a terminal that closes; nohup has it ignored
+        signal.signal(signal.SIGHUP, server.handle_exit)
     with suppress(KeyboardInterrupt):
         server.run(sockets=listening)
     if not server.started:
         raise GateError("The bot could not begin.", hint="Its log says why.")
+
+
+def _place(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

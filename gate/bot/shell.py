@@ -85,7 +85,8 @@ class Shell:
         if len(headers) > _MOST_HEADERS or sum(len(name) + len(value) for name, value in headers) > _MOST_HEAD:
             return json_error(BotError("There is more in the head than anybody has to say."), 431)
         if request.headers.get("host", "") not in self._hosts and not _is_probe(request):
-            return json_error(BotError("This bot is not at that host."), 421)
+            hint = f"It is at {self._origin}: use that. What stands before it has to pass on the header Host."
+            return json_error(BotError("This bot is not at that host.", hint=hint), 421)
         if request.method in ("GET", "HEAD"):
             return None
         origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")

@@ -29,7 +29,7 @@ def troubles(site: Site) -> Iterator[str]:
         site.check_signer()
         site.logbook.check()
     except Unavailable as error:
-        yield f"{error.message} {error.hint}".strip()
+        yield f"{error.message.rstrip('.')}. {error.hint}".strip()
         return
     party = policy.party
     if party and party.origin != site.url:

@@ -52,12 +52,12 @@ def received(bot: Bot, asked: Asked, standing: Standing) -> tuple[str, ...]:
     if standing.status == "open" and not bot.seconds():
         raise Denied(
             "token.missing",
-            f"Approval asked for: {asked.url}",
+            "It is not approved yet.",
             expected=plural(standing.needed, "approval"),
             actual=standing.progress,
-            hint="Once it is approved, the deploy-bot runs this job again."
+            hint=f"Once it is approved at {asked.url} the deploy-bot runs this job again."
             if bot.rerun
-            else "Once it is approved, run this again.",
+            else f"Once it is approved at {asked.url} run this again, as the same run (--run-id).",
         )
     return tokens_of(asked, standing)
 

@@ -101,6 +101,7 @@ def _try_out(folder: Path, host: str, port: int) -> None:
     origin = f"http://localhost:{port}"  # passkeys work at names, not at addresses
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        folder = folder.resolve()
     except OSError as error:
         raise UsageError(f"{printable(str(folder))} can't be made.", actual=str(error.strerror)) from None
     trial = open_trial(folder, origin)

@@ -29,7 +29,8 @@ def tell(folder: Path, deployment: Deployment, port: int) -> int:
         GateError: the bot does not start.
     """
     check_installed()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that every block is left, as by ^C
+    for end in (signal.SIGTERM, signal.SIGHUP):  # so that every block is left, as by ^C
+        signal.signal(end, lambda number, _: sys.exit(128 + number))
     click.secho("Deploy Gate: a link that an engineer can trust on a phone at 2 a.m.", bold=True)
     url = f"http://localhost:{port}"
     with _running(folder, port) as token:

@@ -118,6 +118,7 @@ def check_url(url: str) -> None:
             "The deploy-bot's URL is not one that a token may be sent to.",
             expected="https://HOST, as the bot itself calls it",
             actual=printable(url.rpartition("@")[2], 100),
+            hint="Begin it with https://, or on this machine http://localhost.",
         )
     if url.count("/") != 2 or url != url.lower():
         raise UsageError(

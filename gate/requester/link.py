@@ -49,11 +49,12 @@ class Link:
             answer = self._fetch(method, url, token, body)
             if answer.status == 200:
                 return self._object(answer)
-            pause = self._pause(answer, attempt)
-            if pause is None or self._clock() + pause > until:
+            left = until - self._clock()
+            pause = self._pause(answer, attempt, left)
+            if pause is None or pause > left:
                 raise self._refused(answer, token)
             if attempt == 1:
-                self._tell(f"{self._what} {_trouble(answer)}; trying again for at most {until - self._clock():.0f} s")
+                self._tell(f"{self._what} {_trouble(answer)}; trying again for at most {left:.0f} s")
             self._sleep(pause)
         raise AssertionError  # count() never ends
 
@@ -74,14 +75,16 @@ class Link:
         except OSError as error:  # every error of requests is one
             return http.unanswered(error)
 
-    def _pause(self, answer: Answer, attempt: int) -> float | None:
-        """Seconds until the next try, as the other side says; None where another would not change the answer."""
+    def _pause(self, answer: Answer, attempt: int, left: float) -> float | None:
+        """Seconds until the next try, as the other side says, or by ourselves with one at the end of the time that is
+        `left`; None where another would not change the answer."""
         if answer.status not in {0, 429} and answer.status < 500:
             return None
         after = answer.headers.get("retry-after", "")
         asked = float(after) if after.isascii() and after.isdigit() and len(after) < 9 else 0.0
         own = min(_LEAST_PAUSE * 2.0 ** min(attempt - 1, 10), _MOST_PAUSE)
-        return max(asked, own) * (1 + 0.25 * self._jitter())
+        pause = max(asked, own) * (1 + 0.25 * self._jitter())
+        return max(asked, left) if asked <= left < pause and left >= _LEAST_PAUSE else pause
 
     def _object(self, answer: Answer) -> dict[str, Any]:
         value = _json(answer.body)

@@ -58,7 +58,7 @@ def test_the_story_ends_as_you_decide(tmp_path: Path, decide: str, code: int, sa
     assert list(tmp_path.iterdir()) == [], "it leaves nothing behind"
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_who_ends_it_in_the_middle_leaves_nothing_behind(tmp_path: Path, how: signal.Signals) -> None:
     """A signal to it alone: its bot and its job end with it."""
     port = free_port()

@@ -3,10 +3,12 @@
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ from tests.bot.browser import PHONE, Browser
 from tests.bot.running import SECRETS, Place
 from tests.bot.stage import ROOT
 from tests.bot.test_journey import ended, eventually, link
+from tests.bot.visitor import Visitor
 from tests.parts import free_port
 
 
@@ -32,8 +35,9 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return kept | {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT)} | more
 
 
-@pytest.fixture
-def trial(tmp_path: Path) -> Iterator[Trial]:
+@contextmanager
+def trying(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", Trial]]:
+    """A trial that runs until the block ends."""
     command = [sys.executable, "-m", "gate", "bot", "--dev", "--port", str(free_port())]
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment(tmp_path, TMPDIR=str(tmp_path)), stdout=subprocess.PIPE,
@@ -44,11 +48,17 @@ def trial(tmp_path: Path) -> Iterator[Trial]:
         found = re.search(r"The page: +(\S+)/\nThe policy: +(\S+)\n(?s:.*)GATE_BOT_TOKEN=(\S+) gate request", told)
         assert found, told
         try:
-            yield Trial(*found.groups())
+            yield process, Trial(*found.groups())
         finally:
             process.terminate()
             process.wait(timeout=30)
     assert not Path(found[2]).exists(), "it leaves nothing behind"
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Iterator[Trial]:
+    with trying(tmp_path) as (_, trial):
+        yield trial
 
 
 def test_trying_it_out(trial: Trial, browser: Browser, tmp_path: Path) -> None:
@@ -63,7 +73,7 @@ def test_trying_it_out(trial: Trial, browser: Browser, tmp_path: Path) -> None:
     browser.press("Passkeys")
     browser.press("Make a passkey")
     browser.press("Merge it into this trial")
-    eventually(browser, f"{trial.url}/passkeys", lambda: "None yet" not in browser.text)
+    assert "None yet" not in browser.text, "it counts at once"
     with subprocess.Popen(
         command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as job:
@@ -73,6 +83,15 @@ def test_trying_it_out(trial: Trial, browser: Browser, tmp_path: Path) -> None:
         code, told = ended(job)
     assert code == 0, told
     assert "✓ passkey     of alice@example.com" in told
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGHUP])
+def test_it_leaves_nothing_behind_however_it_ends(end: signal.Signals, tmp_path: Path) -> None:
+    with trying(tmp_path) as (process, trial):
+        assert Path(trial.policy).is_file()
+        Visitor(trial.url, int(trial.url.rpartition(":")[2])).get("/sign-in")  # it serves
+        process.send_signal(end)
+        assert process.wait(timeout=30) in (0, 130)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "gate.example.com", ""])

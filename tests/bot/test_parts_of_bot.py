@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -301,6 +302,17 @@ def test_the_difference_is_from_what_was_allowed_last(tmp_path: Path) -> None:
 def test_a_forge_that_is_down_is_said(tmp_path: Path) -> None:
     assert looked_up(tmp_path, History([], Denied("approver.is_author", "The forge is away."))).trouble == (
         "The forge is away.")  # fmt: skip
+
+
+def test_asking_again_is_offered_where_it_may_help(desk: Office) -> None:
+    request = desk.ask().request
+    assert not desk.intake.can_look_up(request), "the bot has nobody to ask"
+    desk.intake._lookup = Lookup(lambda _: History([], Denied("approver.is_author", "The forge is away.")))
+    away = desk.ask(run_id="8").request
+    assert desk.intake.can_look_up(away)
+    assert not desk.intake.can_look_up(replace(away, forge="gitlab"))
+    desk.intake._lookup = Lookup(lambda _: History([]))
+    assert not desk.intake.can_look_up(desk.ask(run_id="9").request), "it is known"
 
 
 @pytest.mark.parametrize("name", ["x" * 2000, "😀" * 200, "\ud800" * 500])

@@ -99,6 +99,7 @@ def test_it_ends_at_once_when_idle_and_finishes_what_is_under_way(tmp_path: Path
         start = time.monotonic()
         assert bot.stop() in (0, -15)
         assert time.monotonic() - start < 5
+        assert f"serving {place.url}, listening at 127.0.0.1:{place.port}" in bot.text()
         assert "Traceback" not in bot.text()
 
 

@@ -331,6 +331,7 @@ def test_another_host_is_not_answered(site: Site, host: str) -> None:
     port = site.bot.url.rpartition(":")[2]
     answer = site.visitor().raw(f"GET /sign-in HTTP/1.1\r\nHost: {host.format(port=port)}\r\n\r\n".encode())
     assert answer.split(b" ")[1] in (b"421", b"400"), answer
+    assert b"It is at " + site.bot.url.encode() in answer or answer.split(b" ")[1] == b"400"
     assert b"Example SSO" not in answer
 
 

@@ -102,7 +102,7 @@ def test_what_request_gives_is_what_verify_takes(world: World, bot: FakeBot) -> 
 def test_request_that_only_asks_ends_with_one(world: World, bot: FakeBot) -> None:
     done = ask(world, bot, "--wait", "0")
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"gate: Approval asked for: {bot.url}/requests/{bot.only.id}" in done.stderr
+    assert f"Once it is approved at {bot.url}/requests/{bot.only.id} " in done.stderr
     assert [call[0] for call in bot.calls] == ["POST"]
     bot.only.approve(ALICE, world.token(sha=SHA, request_id=bot.only.id))
     again = ask(world, bot, "--wait", "0")
@@ -284,7 +284,7 @@ def test_verify_that_ran_out_is_denied(world: World, bot: FakeBot) -> None:
 def test_verify_that_is_to_be_run_again_ends_at_once(world: World, bot: FakeBot) -> None:
     code, answer = verify(world, bot, "--rerun", "--wait", "6h")
     assert (code, answer["reason"]) == (1, "token.missing")
-    assert answer["message"] == f"Approval asked for: {bot.url}/requests/{bot.only.id}"
+    assert answer["message"] == "It is not approved yet."
     assert "runs this job again" in answer["hint"]
     assert (answer["record"], list(world.folder.glob("audit/**/*.json"))) == (None, []), "nobody has decided anything"
     assert (bot.only.asked["rerun"], len(bot.calls)) == (True, 1)

@@ -205,3 +205,10 @@ def test_a_policy_without_passkeys_has_none() -> None:
 def test_where_passkeys_may_be_used(origin: str, rp_id: str, expected: str) -> None:
     party = f'passkeys: {{origin: "{origin}"{f", rp_id: {rp_id}" if rp_id else ""}}}\n'
     assert compile_policy(edited(PARTY, party).encode()).party == (expected, origin)
+
+
+def test_a_misspelled_member_is_found() -> None:
+    error = refusal(edited("    approvers: [alice@example.com]", "    aprovers: [alice@example.com]"))
+    line = POLICY[: POLICY.index("    approvers: [alice@example.com]")].count("\n") + 1
+    assert error.message.endswith("this key has no 'approvers'.")
+    assert error.hint == f"Is it 'aprovers' on line {line} that was meant?"
