@@ -84,7 +84,7 @@ class Link:
         asked = float(after) if after.isascii() and after.isdigit() and len(after) < 9 else 0.0
         own = min(_LEAST_PAUSE * 2.0 ** min(attempt - 1, 10), _MOST_PAUSE)
         pause = max(asked, own) * (1 + 0.25 * self._jitter())
-        return max(asked, left) if asked <= left < pause and left >= _LEAST_PAUSE else pause
+        return left if max(asked, _LEAST_PAUSE) <= left < pause else pause
 
     def _object(self, answer: Answer) -> dict[str, Any]:
         value = _json(answer.body)
