@@ -109,7 +109,7 @@ def trouble(error: OSError) -> str:
     from requests import exceptions  # noqa: PLC0415 (paid for when used)
 
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return "shows a certificate that is not trusted here (REQUESTS_CA_BUNDLE names authorities of your own)"
+        return "shows a certificate that is not trusted here"
     if isinstance(error, exceptions.SSLError):
         return "does not speak TLS as it must"
     if isinstance(error, exceptions.ProxyError):

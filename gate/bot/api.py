@@ -31,7 +31,7 @@ class JobsApi:
         with site.limits.of_failures("ask refused", call.address):
             who = site.doorkeeper.identify(call.request.headers.get("authorization", ""))
             asked = resolve(who, call.json())
-            site.limits.hit("ask", asked.beginner)
+            site.limits.hit("ask", asked.asker)
             standing = site.intake.ask(asked)
         ASKED.inc()
         return JSONResponse(self._told(standing) | {"secret": site.intake.secret(standing.request)})

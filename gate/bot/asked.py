@@ -31,15 +31,11 @@ class Asked(NamedTuple):
 
     @property
     def asker(self) -> str:
-        """Who counts as one where it is counted how often somebody asks: a repository, as far as its CI vouches for it,
-        or an API token."""
-        return self.job.issuer if "repository" in self.said else f"{self.job.issuer} {self.deployment.repository}"
-
-    @property
-    def beginner(self) -> str:
-        """The same where it is counted how many requests somebody begins. Jobs that are proved to be of an environment,
-        into which the CI lets not every job, are not kept out by those that are not."""
-        return self.asker if "environment" in self.said else f"{self.asker} {self.deployment.environment}"
+        """Who counts as one where it is counted how often somebody asks: an API token, or a repository, as far as its
+        CI vouches for it. Jobs that are proved to be of an environment, into which the CI lets not every job, are not
+        kept out by those that are not."""
+        named = [name for name in ("repository", "environment") if name not in self.said]
+        return " ".join([self.job.issuer, *(getattr(self.deployment, name) for name in named)])
 
 
 class _Body(NamedTuple):

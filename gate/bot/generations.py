@@ -19,12 +19,12 @@ class AnotherWorkflow(Exception):
 
 def check_workflow(before: ApprovalRequest | None, asked: "Asked") -> None:
     """Check that a job that asks is of the workflow that the page names, as far as both are known: what was approved
-    for one is not handed to another.
+    for one is not handed to another. A no to the first is one to all that ask after it.
 
     Raises:
         AnotherWorkflow: it is not.
     """
-    if before and before.workflow and asked.job.workflow and before.workflow != asked.job.workflow:
+    if before and not before.declined and before.workflow and asked.job.workflow not in ("", before.workflow):
         raise AnotherWorkflow
 
 
@@ -35,7 +35,7 @@ def is_over(request: ApprovalRequest, needed: int, asked: "Asked", held: str, no
     status = request.status(needed, now)
     if status == "open":
         return False
-    unused = status == "approved" and bool(request.live(now)) and not request.handed_to
+    unused = status == "approved" and not request.handed_to
     if held:
         return request.held != held and not unused
     if request.held and request.declined:

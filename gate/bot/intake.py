@@ -14,6 +14,7 @@ from gate.bot.errors import BotError, Conflict, NotAllowed, NotFound, NotProved,
 from gate.bot.facts import Lookup
 from gate.bot.generations import AnotherWorkflow, begun, check_workflow, is_over, joined
 from gate.bot.herald import Herald
+from gate.bot.hold import Hold
 from gate.bot.keyring import Keyring
 from gate.bot.limits import Limits
 from gate.bot.policysource import PolicySource
@@ -79,18 +80,18 @@ class Intake:
             return self._enter(self._id(asked, asked.job.workflow), asked, needed, held)
 
     def _enter(self, key: str, asked: "Asked", needed: int, held: str) -> ApprovalRequest:
-        new = again = False
+        new = False
 
         def change(before: ApprovalRequest | None) -> ApprovalRequest:
-            nonlocal new, again
+            nonlocal new
             check_workflow(before, asked)
-            now, again = self._register.now, before is not None
+            now = self._register.now
             new = before is None or is_over(self._register.standing(before).request, needed, asked, held, now)
             if before is not None and not new:
                 more = joined(before, asked, held)
                 return before if more == before else more
-            if not held or again:  # GitHub says it once, and of jobs that it holds
-                self._limits.check("begin", asked.beginner)
+            if not held:  # GitHub holds jobs until they are answered: it is not told to come back
+                self._limits.check("begin", asked.asker)
             request = begun(key, asked, before, held=held, now=now, life=self._life)
             self._herald.announce(request, "expired", due_at=request.expires_at)
             self._herald.announce(request, "asked")
@@ -98,11 +99,11 @@ class Intake:
 
         request = self._register.enter(key, change)
         if new:
-            if not held or again:
-                self._limits.allows("begin", asked.beginner)  # counted once, however many ask for it at once
+            if not held:
+                self._limits.allows("begin", asked.asker)  # here, as many may have asked for it at once
             self._herald.hurry(request, "asked")
-        elif held and request.status(needed, self._register.now) == "approved":
-            self._herald.repeat(request, "approved")  # another job of the run is held, and may start too
+        elif held and request.status(needed, self._register.now) == "approved" and not request.handed_to:
+            self._herald.repeat(request, "approved", Hold.name)  # another job of the run is held, and may start too
         return request
 
     def _id(self, asked: "Asked", workflow: str = "") -> str:

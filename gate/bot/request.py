@@ -176,7 +176,8 @@ def _composed(value: Mapping[str, Any]) -> dict[str, Any]:
         "deployment": Deployment(**{**deployment, "actors": tuple(deployment["actors"])}),
         "said": tuple(_typed(str, name) for name in value["said"]),
         "approvals": tuple(_made(Given, given) for given in value["approvals"]),
-        **{name: _made(Declined, value[name]) if value[name] else None for name in ("declined", "declined_before")},
+        "declined": _made(Declined, value["declined"]) if value["declined"] else None,
+        "declined_before": _made(Declined, before) if (before := value.get("declined_before")) else None,  # added later
         "facts": _facts(**facts) if facts else None,
     }
 

@@ -152,8 +152,7 @@ def test_every_route_for_machines_and_every_metric_is_there() -> None:
 LIMITS = {
     "ask": "jobs that ask, of one repository that its CI vouches for, or with one API token; those that are proved to "
     "be of an environment apart from the others",
-    "begin": "requests that they begin, which are shown to people; the first one of a job that GitHub holds is not "
-    "counted",
+    "begin": "requests that they begin, which are shown to people; those of jobs that GitHub holds are not counted",
     "ask refused": "jobs that are refused, from one address",
     "poll refused": "wrong secrets of jobs, from one address",
     "sign in failed": "failed sign-ins, from one address",

@@ -128,6 +128,9 @@ def test_two_names_that_became_one_person_s_count_once(tmp_path: Path) -> None:
     standing = desk.register.find(key)
     assert (standing.status, len(standing.request.approvals)) == ("open", 1)
     assert verdict(desk, key).may
+    desk.change(f", {BOB}, ", ", ")
+    [left] = desk.register.find(key).request.approvals
+    assert left.approver == "bobby@example.com", "the one that the gate would count"
 
 
 def test_an_unknown_environment_s_answer_names_those_of_the_repository_alone(tmp_path: Path) -> None:

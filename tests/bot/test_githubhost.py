@@ -22,6 +22,11 @@ def test_an_api_s_host_is_written_as_an_issuer_would_write_it() -> None:
     assert githubhost.of_api("http://[::1]:8080/api/v3") == "http://[::1]:8080"
 
 
+def test_a_name_that_only_ends_alike_is_a_server_of_its_own() -> None:
+    assert githubhost.api_of("https://evilghe.com") == "https://evilghe.com/api/v3"
+    assert githubhost.of_api("https://api.evilghe.com/api/v3") == "https://api.evilghe.com"
+
+
 def test_an_enterprise_may_have_a_path_at_the_issuer() -> None:
     assert githubhost.of_issuer("https://token.actions.githubusercontent.com/acme") == "https://github.com"
 
