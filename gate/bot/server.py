@@ -85,7 +85,7 @@ def serve(site: Site, settings: Settings, listening: list[socket.socket]) -> Non
     )
     _LOG.info("serving %s, listening at %s", site.url, ", ".join(map(_place, listening)))
     server = uvicorn.Server(config)
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # a terminal that closes; nohup has it ignored
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # a terminal that closes; nohup has it ignored
         signal.signal(signal.SIGHUP, server.handle_exit)
     with suppress(KeyboardInterrupt):
         server.run(sockets=listening)

@@ -30,7 +30,7 @@ def tell(folder: Path, deployment: Deployment, port: int) -> int:
     """
     check_installed()
     for end in (signal.SIGTERM, signal.SIGHUP):  # so that every block is left, as by ^C
-        if signal.getsignal(end) == signal.SIG_DFL:  # nohup has it ignored
+        if signal.getsignal(end) != signal.SIG_IGN:  # by nohup, say
             signal.signal(end, lambda number, _: sys.exit(128 + number))
     click.secho("Deploy Gate: a link that an engineer can trust on a phone at 2 a.m.", bold=True)
     url = f"http://localhost:{port}"
