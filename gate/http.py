@@ -115,7 +115,7 @@ def trouble(error: OSError) -> str:
     if isinstance(error, exceptions.ProxyError):
         return "can't be reached through the proxy"
     if isinstance(error, (exceptions.Timeout, TimeoutError)):
-        return "did not answer in time"
+        return "took too long to answer"
     return "can't be reached"
 
 

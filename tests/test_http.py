@@ -95,7 +95,7 @@ def test_a_server_without_tls_is_named(certificates: Path) -> None:
 def test_a_server_that_is_not_there_or_silent_is_named(certificates: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        assert asked(f"http://127.0.0.1:{port}") == (0, "did not answer in time")
+        assert asked(f"http://127.0.0.1:{port}") == (0, "took too long to answer")
     assert asked(f"http://127.0.0.1:{port}") == (0, "can't be reached")
 
 

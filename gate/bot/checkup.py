@@ -72,9 +72,7 @@ def _examine_github(settings: Settings) -> Iterator[Finding]:
     if settings.github is None or not issuers:
         return
     subject, server = "bot's github", githubhost.of_api(settings.github.api_url)
-    hosts = {
-        githubhost.of_issuer(url) or server for url in issuers
-    }  # of an issuer that does not tell, it may be that one
+    hosts = {githubhost.of_issuer(url) or server for url in issuers}  # one that does not tell may be of that server
     if server in hosts:
         yield Finding("ok", subject, f"acts at {server}, which has an issuer under jobs: oidc:")
     else:

@@ -187,7 +187,7 @@ def _check(
 def _caution(request: ApprovalRequest, environment: Environment) -> str:
     if not environment.separation_of_duties:
         return ""
-    if request.facts is None or request.facts.trouble:
+    if not request.is_known:
         return "Who wrote the commits is not known here. The gate will look again in the job, and may refuse."
     if "actors" in request.said:
         return "Who started the run is only what the job says. The gate looks again."

@@ -36,8 +36,6 @@ def get_object(whose: str, url: str, seconds: float, authorize: "Authorize" = ht
         raise unavailable(whose, "answers with more than is read", f"more than {MOST_BYTES >> 10} KiB") from None
     except JsonError as error:
         raise unavailable(whose, "does not answer as it must", str(error)) from None
-    except TimeoutError:
-        raise unavailable(whose, "took too long to answer") from None
     except OSError as error:  # every error of requests is one
         raise unavailable(whose, http.trouble(error)) from None
     except ValueError:  # urllib3 lets a few of its own through

@@ -35,7 +35,7 @@ def is_over(request: ApprovalRequest, needed: int, asked: "Asked", held: str, no
     status = request.status(needed, now)
     if status == "open":
         return False
-    unused = status == "approved" and not request.handed_to
+    unused = request.awaits_its_job(needed, now)
     if held:
         return request.held != held and not unused
     if request.held and request.declined:

@@ -100,7 +100,8 @@ class Herald:
             errand = _errand(request, news, now, sorted((told & names) - {channel}))
             expected = document.version if document else 0
             if self._state.put("errand", key, errand, expires_at=now + _KEPT, expected=expected, now=now):
-                return self.hurry(request, news)
+                self.hurry(request, news)
+                return
         raise busy()
 
     def run_due(self) -> None:

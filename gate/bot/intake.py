@@ -102,7 +102,7 @@ class Intake:
             if not held:
                 self._limits.allows("begin", asked.asker)  # here, as many may have asked for it at once
             self._herald.hurry(request, "asked")
-        elif held and request.status(needed, self._register.now) == "approved" and not request.handed_to:
+        elif held and request.awaits_its_job(needed, self._register.now):
             self._herald.repeat(request, "approved", Hold.name)  # another job of the run is held, and may start too
         return request
 
@@ -147,13 +147,13 @@ class Intake:
 
     def can_look_up(self, request: ApprovalRequest) -> bool:
         """Whether asking the forge may tell more than is known."""
-        return (request.facts is None or bool(request.facts.trouble)) and self._lookup.covers(request.forge)
+        return not request.is_known and self._lookup.covers(request.forge)
 
     def look_up(self, key: str) -> ApprovalRequest | None:
         """Ask the forge for the facts of a request, unless they are known; None if the request is gone by then."""
         try:
             request = self._register.find(key).request
-            if request.facts is not None and not request.facts.trouble:
+            if request.is_known:
                 return request
             facts = self._lookup.facts(request.deployment, request.forge, self._policy.current())
             return self._register.change(key, lambda newest: replace(newest.request, facts=facts)).request

@@ -79,9 +79,7 @@ class Client(NamedTuple):
             raise _refused(whose, error) from None
         except http.TooLarge:
             raise unavailable(whose, "answers with more than is read") from None
-        except TimeoutError:
-            raise unavailable(whose, "took too long to answer") from None
-        except requests.ConnectionError as error:
+        except (TimeoutError, requests.Timeout, requests.ConnectionError) as error:
             raise unavailable(whose, http.trouble(error)) from None
         except (OSError, ValueError, TypeError, RecursionError):
             raise unavailable(whose, "does not answer as it must") from None

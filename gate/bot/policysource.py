@@ -11,7 +11,7 @@ from gate.errors import PolicyError
 from gate.wiring import LoadedPolicy, load_policy
 
 FRESH = {"s3": 60.0, "file": 2.0}  # seconds that a policy is believed without another look
-_LINE = re.compile(r"(?:\S+: )?Line [0-9]+")
+_LINE = re.compile(r"(?:.*?: )?Line [0-9]+")  # the file's name may have spaces
 _AGAIN = 2.0  # seconds until one that can't be had is tried again: S3 may take long to say no, and all would wait
 
 

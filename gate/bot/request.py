@@ -104,6 +104,11 @@ class ApprovalRequest:
         """Whether a CI vouches for the job; nobody does for the holder of an API token."""
         return not self.asker.startswith("token:")
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the forge has said all that separation of duties has to look at."""
+        return self.facts is not None and not self.facts.trouble
+
     def live(self, now: int) -> tuple[Given, ...]:
         """The approvals that have not run out."""
         return tuple(given for given in self.approvals if now < given.expires_at)
@@ -115,6 +120,10 @@ class ApprovalRequest:
         if len(self.live(now)) >= needed or (self.handed_to and len(self.approvals) >= needed):
             return "approved"
         return "expired" if now >= self.expires_at else "open"
+
+    def awaits_its_job(self, needed: int, now: int) -> bool:
+        """Whether it is approved, and no job has come for the tokens yet."""
+        return self.status(needed, now) == "approved" and not self.handed_to
 
     def approval_by(self, person: str, people: People, now: int) -> Given | None:
         """The live approval that the person called `person` (canonical) has given."""

@@ -58,7 +58,7 @@ def _listening(family: int, place: tuple[Any, ...]) -> socket.socket:
 
 
 def serve(site: Site, settings: Settings, listening: list[socket.socket]) -> None:
-    """Serve `site` where `listening` listen, until SIGTERM or SIGINT.
+    """Serve `site` where `listening` listen, until SIGTERM, SIGINT or SIGHUP.
 
     Of `X-Forwarded-For` only what a trusted proxy says is believed; of `X-Forwarded-Host` nothing.
     """

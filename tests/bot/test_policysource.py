@@ -1,5 +1,6 @@
 """The policy as a running bot sees it: changed, broken, gone, in S3."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -60,13 +61,13 @@ def test_a_broken_or_missing_policy_is_not_replaced_by_the_old_one(world: World,
     assert source.current().policy.environments
 
 
-def test_nobody_is_named_to_whoever_asks(world: World) -> None:
+@pytest.mark.parametrize("name", ["gate.yaml", "our gate.yaml"])
+def test_nobody_is_named_to_whoever_asks(world: World, name: str) -> None:
     """What is wrong goes to strangers' jobs, and into logs; the doctor tells the rest."""
-    world.path.write_text(
-        world.text.replace("people:\n", "people:\n  alice@example.com: {emails: [bob@example.com]}\n", 1)
-    )
-    with pytest.raises(Unavailable, match=r"can't be used: gate\.yaml: Line \d+ is wrong\.$") as caught:
-        PolicySource(str(world.path)).current()
+    path = world.path.with_name(name)
+    path.write_text(world.text.replace("people:\n", "people:\n  alice@example.com: {emails: [bob@example.com]}\n", 1))
+    with pytest.raises(Unavailable, match=rf"can't be used: {re.escape(name)}: Line \d+ is wrong\.$") as caught:
+        PolicySource(str(path)).current()
     assert "example.com" not in caught.value.message + caught.value.hint
 
 

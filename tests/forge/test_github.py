@@ -286,7 +286,7 @@ def test_a_server_that_says_nothing_denies_in_bounded_time(forge: Forge) -> None
         return Reply(200, {})
 
     forge.faults = [silence] * 9
-    assert "did not answer in time" in refusal(forge, timeouts=(0.3, 0.3), patience=1.5).message
+    assert "took too long to answer" in refusal(forge, timeouts=(0.3, 0.3), patience=1.5).message
     assert len(forge.requests) <= 2
 
 

@@ -1,4 +1,4 @@
-"""The desk's side for jobs: which request a run gets, and who gets its tokens."""
+"""The intake: which request a run gets, and who gets its tokens."""
 
 import json
 import secrets
