@@ -145,6 +145,9 @@ class Gate:
     def _record(self, attempt: "_Attempt", tokens: Sequence[str]) -> Decision:
         if attempt.store_is_down:
             return attempt.decision(record=None)  # asking the same store again would only take time
+        if attempt.deployment.environment not in self.policy.environments:
+            attempt.skip("record", "the policy does not list the environment, so it has no stream")
+            return attempt.decision(record=None)
         try:
             uri = append(self._audit, self._replay, attempt.entry(tokens))
         except (AuditUnavailable, ReplayUnavailable) as error:
@@ -185,6 +188,7 @@ class _Attempt:
 
     def verified(self, approvals: tuple[Approval, ...]) -> None:
         self.approvals = self.counted = approvals
+        self.ok("deployment", f"{self.deployment.repository} into {self.deployment.environment}")
         self.ok("parse", plural(len(approvals), "token"))
         self._checks |= {check.name: check for check in passed(approvals)}
         self.ok("quorum", ", ".join(approval.approver for approval in approvals))

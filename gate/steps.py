@@ -1,6 +1,7 @@
 """The steps of verification that look at one approval at a time, in their order (docs/reference.md, "Verification").
 
-Each is a pure function of (approval, deployment, policy, now), `now` in epoch seconds, that raises Denied.
+Each is a pure function of (approval, deployment, policy, now), `now` in epoch seconds, that raises Denied. The policy
+has been seen to list the deployment's environment.
 """
 # ruff: noqa: ARG001 (a step takes all four, whichever it looks at)
 
@@ -120,14 +121,6 @@ def _check_environment(approval: Approval, deployment: Deployment, policy: Polic
             actual=approval.claims["environment"],
             hint="Ask for an approval for this environment.",
         )
-    if deployment.environment not in policy.environments:
-        raise Denied(
-            "environment.unknown",
-            "The policy does not list this environment.",
-            expected=f"one of {', '.join(policy.environments)}",
-            actual=deployment.environment,
-            hint="Correct the name, or add the environment to the policy.",
-        )
 
 
 def _check_run(approval: Approval, deployment: Deployment, policy: Policy, now: int) -> None:
@@ -151,18 +144,6 @@ def _check_authority(approval: Approval, deployment: Deployment, policy: Policy,
             expected=f"an approver that the policy lists for {approval.kid}",
             actual=approval.approver,
             hint="Approve with a key that may, or widen this key's approvers in the policy.",
-        )
-
-
-def _check_repository(approval: Approval, deployment: Deployment, policy: Policy, now: int) -> None:
-    environment = policy.environments[deployment.environment]
-    if not environment.covers(deployment.repository):
-        raise Denied(
-            "repository.not_allowed",
-            f"The policy does not let this repository into {environment.name}.",
-            expected=f"one of {', '.join('/'.join(pattern.segments) for pattern in environment.repositories)}",
-            actual=deployment.repository,
-            hint="Add the repository to the environment in the policy.",
         )
 
 
@@ -206,8 +187,5 @@ STEPS = (
         lambda approval: printable(approval.claims.get("run_id", "bound to none")),
     ),
     Step("authority", _check_authority, "an approver the key may speak for", lambda approval: approval.approver),
-    Step(
-        "repository", _check_repository, "a repository the policy lets in", lambda approval: approval.scope.repository
-    ),
     Step("approver", _check_approver, "an approver the policy lists", lambda approval: approval.approver),
 )

@@ -18,6 +18,35 @@ from gate.tokens import Approval, decode
 MAX_TOKENS = 16
 
 
+def check_deployment(deployment: Deployment, policy: Policy) -> Environment:
+    """The environment that the deployment is for, if the policy lists it and lets the repository in.
+
+    Raises:
+        Denied: `environment.unknown`, `repository.not_allowed`: no approval could change that.
+    """
+    environment = policy.environments.get(deployment.environment)
+    if environment is None:
+        names = [name for name, one in policy.environments.items() if one.covers(deployment.repository)]
+        raise Denied(
+            "environment.unknown",
+            "The policy does not list this environment.",
+            expected=f"one of {', '.join(names)}" if names else "an environment that the policy lists",
+            actual=deployment.environment,
+            hint="Correct the name, or add the environment to the policy.",
+            step="deployment",
+        )
+    if not environment.covers(deployment.repository):
+        raise Denied(
+            "repository.not_allowed",
+            f"The policy does not let this repository into {environment.name}.",
+            expected=f"one of {', '.join('/'.join(pattern.segments) for pattern in environment.repositories)}",
+            actual=deployment.repository,
+            hint="Add the repository to the environment in the policy.",
+            step="deployment",
+        )
+    return environment
+
+
 def verify(tokens: Sequence[str], deployment: Deployment, policy: Policy, now: int) -> tuple[Approval, ...]:
     """Check everything but separation of duties and age; `now` is in epoch seconds.
 
@@ -25,6 +54,7 @@ def verify(tokens: Sequence[str], deployment: Deployment, policy: Policy, now: i
         Denied: the first check that failed; its `step` is that check's name.
         UsageError: `tokens` is not a sequence of at most 16 strings.
     """
+    environment = check_deployment(deployment, policy)
     approvals = _decode_all(tokens)
     step = STEPS[0]
     try:
@@ -34,7 +64,7 @@ def verify(tokens: Sequence[str], deployment: Deployment, policy: Policy, now: i
     except Denied as denial:
         denial.step = step.name
         raise
-    _check_quorum(approvals, policy.environments[deployment.environment], policy)
+    _check_quorum(approvals, environment, policy)
     return approvals
 
 
@@ -176,6 +206,7 @@ def _check_quorum(approvals: Sequence[Approval], environment: Environment, polic
 
 # Every check of a decision, in the order in which they are made, and what each expects.
 CHECKS = {
+    "deployment": "an environment that the policy lists, and a repository that it lets in",
     "parse": "approval tokens",
     **{step.name: step.expected for step in STEPS},
     "quorum": "enough distinct approvers",

@@ -283,7 +283,7 @@ def test_an_empty_pin_is_no_pin(home: Path) -> None:
         (["--repository", "acme"], "usage.invalid", 2),
         (["--environment", "../prod"], "usage.invalid", 2),
         (["--environment", ""], "usage.invalid", 2),
-        (["--environment", "staging"], "environment.mismatch", 1),
+        (["--environment", "staging"], "environment.unknown", 1),
         (["--policy", "nowhere.yaml"], "policy.invalid", 2),
         (["--policy", "."], "policy.invalid", 2),
         (["--actor", "a\nb"], "usage.invalid", 2),

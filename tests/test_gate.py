@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import gate
 from gate.chain import allowed_shas
-from gate.errors import AuditUnavailable, ReplayUnavailable, UsageError
+from gate.errors import AuditUnavailable, Denied, ReplayUnavailable, UsageError
 from gate.forge.git import LocalGit
 from gate.issuer import Issuer
 from gate.models import Commit, Identity
@@ -102,6 +102,26 @@ def test_a_denial_is_recorded_without_the_token(world: World) -> None:
     assert record["token_digests"]
     assert token not in json.dumps(record)
     assert world.gate().check([token], world.deployment()).allowed  # a denial uses nothing up
+
+
+def test_an_environment_that_no_policy_lists_gets_no_stream(world: World) -> None:
+    deployment = world.deployment(environment="prodd")
+    for tokens in ([], [world.token()], [world.token(environment="prodd")]):
+        decision = world.gate().check(tokens, deployment)
+        assert (decision.reason, decision.record) == ("environment.unknown", None)
+        assert statuses(decision) | {"deployment": "fail", "record": "skip"} == statuses(decision)
+    declined = world.gate().deny(Denied("approval.declined", "No."), [], deployment)
+    assert (declined.reason, declined.record) == ("approval.declined", None)
+    assert [*world.folder.glob("audit/*")] == []
+    assert world.loaded().replay_store().head(deployment.stream) is None
+
+
+def test_a_repository_that_the_policy_does_not_let_in_is_recorded(world: World) -> None:
+    decision = world.gate().check([], world.deployment(repository="other/shop"))
+    assert (decision.reason, [record["reason"] for record in records(world)]) == (
+        "repository.not_allowed",
+        ["repository.not_allowed"],
+    )
 
 
 def test_no_token_at_all(world: World) -> None:

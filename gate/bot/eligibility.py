@@ -14,7 +14,7 @@ from gate.policy import Environment, Policy
 from gate.steps import STEPS, Step
 from gate.text import plural
 from gate.tokens import Approval, decode
-from gate.verification import check_age, check_passkeys, check_separation
+from gate.verification import check_age, check_deployment, check_passkeys, check_separation
 
 
 class Verdict(NamedTuple):
@@ -44,28 +44,12 @@ def check_wanted(deployment: Deployment, policy: Policy) -> Environment:
     Raises:
         Denied: `environment.unknown`, `repository.not_allowed`: nobody could ever approve it.
     """
-    environment = policy.environments.get(deployment.environment)
-    if environment is None:
-        raise Denied(
-            "environment.unknown",
-            "The policy does not list this environment.",
-            expected=_one_of([name for name, one in policy.environments.items() if one.covers(deployment.repository)]),
-            actual=deployment.environment,
-            hint="Correct the name, or add the environment to the policy.",
-        )
-    if not environment.covers(deployment.repository):
-        raise Denied(
-            "repository.not_allowed",
-            f"The policy does not let this repository into {environment.name}.",
-            actual=deployment.repository,
-            hint="Add the repository to the environment in the policy.",
-        )
-    return environment
-
-
-def _one_of(names: Sequence[str]) -> str:
-    """Those that the repository may go into: what others there are is no business of its jobs."""
-    return f"one of {', '.join(names)}" if names else ""
+    try:
+        return check_deployment(deployment, policy)
+    except Denied as denial:
+        if denial.reason == "repository.not_allowed":
+            denial.expected = ""  # which other repositories there are is no business of this one's jobs
+        raise
 
 
 def spelled(person: str, environment: Environment, policy: Policy) -> str:

@@ -139,4 +139,7 @@ def test_an_unknown_environment_s_answer_names_those_of_the_repository_alone(tmp
         desk.ask(environment="prod")
     with pytest.raises(NotAllowed) as strangers:
         desk.ask(environment="prod", repository="mallory/mine")
-    assert (ours.value.expected, strangers.value.expected) == ("one of production", "")
+    assert (ours.value.expected, strangers.value.expected) == (
+        "one of production",
+        "an environment that the policy lists",
+    )

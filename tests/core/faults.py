@@ -35,6 +35,8 @@ class Fault:
 OVER_SOMETHING_ELSE = Authenticator().assert_(b"something else")
 OTHER = f"deploy:other/shop:{SHA}"
 IN_ORDER = [
+    Fault("environment.unknown", "deployment", {"environment": "dev"}, deployment={"environment": "dev"}),
+    Fault("repository.not_allowed", "deployment", {"scope": OTHER}, deployment={"repository": "other/shop"}),
     Fault("token.malformed", "parse", {"role": "x"}),
     Fault("key.unknown", "key", made={"kid": "nobody"}),
     Fault("signature.invalid", "signature", made={"key": STRANGER}),
@@ -44,7 +46,6 @@ IN_ORDER = [
     Fault("environment.mismatch", "environment", {"environment": "elsewhere"}),
     Fault("run.mismatch", "run", {"run_id": "7"}),
     Fault("key.not_authorized", "authority", {"sub": "mallory@evil.example"}),
-    Fault("repository.not_allowed", "repository", {"scope": OTHER}, deployment={"repository": "other/shop"}),
     Fault("approver.not_allowed", "approver", {"sub": "eve@example.com"}),
     Fault("approvals.insufficient", "quorum", {"environment": "pair"}, deployment={"environment": "pair"}),
     Fault("token.too_long_lived", "age", {"exp": NOW + 3601}),
@@ -63,7 +64,6 @@ OTHERS = [
     Fault("repository.mismatch", "scope", {"scope": f"deploy:other/shop:{OTHER_SHA}"}),
     Fault("sha.mismatch", "scope", {"scope": f"{SCOPE}{'0' * 24}"}),
     Fault("environment.mismatch", "environment", {"environment": "Production"}),
-    Fault("environment.unknown", "environment", {"environment": "dev"}, deployment={"environment": "dev"}),
     Fault("run.mismatch", "run", {"run_id": "7"}, deployment={"run_id": "8"}),
     Fault("run.mismatch", "run", {"repository_id": "7"}, deployment={"repository_id": "70"}),
     Fault("run.mismatch", "run", {"request_id": "7"}, deployment={"run_id": "7"}),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gate.deployment import Deployment
 from gate.errors import Denied, PolicyError, UsageError, exit_code
 from gate.models import Commit, Identity
 from gate.policyfile import compile_policy
@@ -47,6 +48,20 @@ def test_the_order_is_that_of_the_checks() -> None:
     assert [order.index(fault.step) for fault in IN_ORDER] == sorted(order.index(fault.step) for fault in IN_ORDER)
 
 
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [({"environment": "prodd"}, "environment.unknown"), ({"repository": "other/shop"}, "repository.not_allowed")],
+)
+def test_what_no_approval_could_change_is_said_before_one_is_asked_for(where: dict[str, str], reason: str) -> None:
+    denied = denial(deployment=replace(DEPLOYMENT, **where))
+    assert (denied.reason, denied.step) == (reason, "deployment")
+
+
+def test_an_unknown_environment_is_answered_with_those_that_this_repository_may_go_into() -> None:
+    assert denial(deployment=Deployment("acme/web", SHA, "prodd")).expected == "one of production"
+    assert "production" not in denial(deployment=Deployment("other/web", SHA, "prodd")).expected
+
+
 def test_nothing_was_handed_in() -> None:
     assert (denial().reason, denial().step) == ("token.missing", "parse")
 
@@ -84,7 +99,7 @@ def test_a_good_approval_passes_every_step(alg: str) -> None:
     checks = passed(approvals)
     assert [check.name for check in checks] == [step.name for step in STEPS]
     assert all(check.status == "pass" and check.expected and check.actual.isprintable() for check in checks)
-    assert list(CHECKS)[1 : 1 + len(STEPS)] == [step.name for step in STEPS]
+    assert list(CHECKS)[2 : 2 + len(STEPS)] == [step.name for step in STEPS]
 
 
 def test_repositories_match_whatever_their_case() -> None:
