@@ -27,7 +27,7 @@ def ask(bot: Bot, target: Target, commands: TextIO | None) -> tuple[Asked, Stand
     patience, url = bot.seconds(), bot.url.rstrip("/")
     check_url(url)  # before there is a token for it
     requester = Requester(url, _credential(url, os.environ, target.run), tell=_say)
-    asked = requester.ask(target.deployment, attempt=_attempt(target.run), rerun=bot.rerun)
+    asked = requester.ask(target.deployment, attempt=_attempt(target.run), rerun=bot.rerun, seconds=patience)
     _say(f"approval asked for: {asked.url}")
     if commands:
         from gate.actions import announce_request  # noqa: PLC0415 (paid for when used)
@@ -84,7 +84,7 @@ def _credential(url: str, environ: Mapping[str, str], run: CiRun) -> str:
     request_url = environ.get("ACTIONS_ID_TOKEN_REQUEST_URL", "")
     request_token = environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "")
     if request_url and request_token:
-        return github_id_token(request_url, request_token, url)
+        return github_id_token(request_url, request_token, url, tell=_say)
     id_token, token = environ.get("GATE_ID_TOKEN", "").strip(), environ.get("GATE_BOT_TOKEN", "").strip()
     if id_token:
         check_audience(id_token, url)  # whoever set the URL must not get a token that is good elsewhere

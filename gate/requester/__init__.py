@@ -9,15 +9,16 @@ from typing import Any
 from urllib.parse import quote
 
 from gate.deployment import Deployment
-from gate.errors import BotUnavailable, Denied, UsageError
+from gate.errors import Denied, UsageError
 from gate.http import is_safe, is_token
-from gate.requester.answers import Asked, Standing, read_asked, read_standing
-from gate.requester.link import Link
+from gate.requester.answers import Asked, Standing, read_asked, read_error, read_standing
+from gate.requester.link import Link, NotUnderstood
 from gate.text import plural, printable
 
 __all__ = ["Asked", "Requester", "Standing", "check_audience", "check_url", "github_id_token", "tokens_of"]
 
-_PATIENCE = 60.0  # seconds for all tries of one question
+_PATIENCE = 60.0  # seconds for all tries of one question, where there is no other bound
+_MOST_ASKING = 240.0  # the same for asking: GitHub's OIDC token, which proves who asks, is good for five minutes
 _LEAST_PAUSE = 2.0  # seconds between two questions; the bot may ask for more
 _JITTER = 0.25  # of a pause, at most, so that jobs which began together do not stay together
 
@@ -50,16 +51,19 @@ class Requester:
             )
         self._credential = credential
         self._clock, self._sleep, self._jitter = clock, sleep, jitter
-        self._link = Link("The deploy-bot", clock=clock, sleep=sleep, jitter=jitter, tell=tell)
+        self._link = Link("The deploy-bot", own_error=read_error, clock=clock, sleep=sleep, jitter=jitter, tell=tell)
 
-    def ask(self, deployment: Deployment, *, attempt: int = 0, rerun: bool = False) -> Asked:
+    def ask(
+        self, deployment: Deployment, *, attempt: int = 0, rerun: bool = False, seconds: float = _PATIENCE
+    ) -> Asked:
         """Ask for an approval of `deployment`, in that attempt of its run (0: not known). Asked again, it is the same
         request.
 
-        With `rerun` the bot is to run the job again once it is approved.
+        With `rerun` the bot is to run the job again once it is approved. It is tried for `seconds`, but for a minute at
+        least and four at most.
 
         Raises:
-            BotUnavailable: the bot can't be reached, or does not answer as it must.
+            BotUnavailable: the bot can't be reached, or does not answer as it must, for all that time.
             UsageError: the bot does not let this job ask for that.
         """
         body = {
@@ -71,28 +75,23 @@ class Requester:
             "actors": list(deployment.actors),
             "rerun": rerun,
         }
-        until = self._clock() + _PATIENCE
-        answer = self._link.call("POST", f"{self.url}/api/requests", self._credential, until=until, body=body)
-        return read_asked(answer, self.url)
-
-    def poll(self, asked: Asked) -> Standing:
-        """How the request stands now.
-
-        Raises:
-            BotUnavailable: the bot can't be reached, or does not answer as it must.
-            UsageError: the bot no longer knows the request.
-        """
-        return self._poll(asked, self._clock() + _PATIENCE)
+        until = self._clock() + min(max(seconds, _PATIENCE), _MOST_ASKING)
+        url = f"{self.url}/api/requests"
+        return self._link.call(
+            "POST", url, self._credential, lambda answer: read_asked(answer, self.url), until=until, body=body
+        )
 
     def wait(self, asked: Asked, seconds: float, on_change: Callable[[Standing], Any] = lambda _: None) -> Standing:
         """How the request stands once it is no longer open, or `seconds` from now. `on_change` hears of each news.
 
         Raises:
-            BotUnavailable: the bot does not answer as it must, or could not be reached for the rest of the time.
+            BotUnavailable: the bot could not be reached, or did not answer as it must, for the rest of the time.
             UsageError: the bot no longer knows the request.
         """
         until = self._clock() + seconds
-        standing = asked.standing if asked.standing.status == "open" else self.poll(asked)
+        standing = asked.standing
+        if standing.status != "open":  # the tokens are still to be fetched
+            standing = self._poll(asked, max(until, self._clock() + _PATIENCE))
         while standing.status == "open" and until - self._clock() >= _LEAST_PAUSE:
             self._sleep(min(self._pause(standing), until - self._clock()))
             before, standing = standing, self._poll(asked, until)
@@ -101,7 +100,8 @@ class Requester:
         return standing
 
     def _poll(self, asked: Asked, until: float) -> Standing:
-        return read_standing(self._link.call("GET", f"{self.url}/api/requests/{asked.id}", asked.secret, until=until))
+        url = f"{self.url}/api/requests/{asked.id}"
+        return self._link.call("GET", url, asked.secret, read_standing, until=until)
 
     def _pause(self, standing: Standing) -> float:
         return max(standing.poll_after, _LEAST_PAUSE) * (1 + _JITTER * self._jitter())
@@ -181,22 +181,27 @@ def github_id_token(
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> str:
     """The OIDC token of this job of GitHub Actions, for `audience`, from the service that GitHub named for it
-    (docs.github.com, "OpenID Connect reference").
+    (docs.github.com, "OpenID Connect reference"). It is asked for a minute at most.
 
     Raises:
-        BotUnavailable: the service can't be reached, or does not answer as it must.
-        UsageError: what GitHub named can't be asked, or it does not give this job a token.
+        BotUnavailable: the service can't be reached, or gives this job no token.
+        UsageError: what GitHub named can't be asked.
     """
     if not is_safe(request_url, query=True) or not is_token(request_token):
         raise UsageError(
             "ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN are not what GitHub sets.",
             hint="Look for an earlier step that sets them.",
         )
-    link = Link("GitHub's token service", clock=clock, sleep=sleep)
+    link = Link("GitHub's token service", clock=clock, sleep=sleep, tell=tell)
     url = f"{request_url}{'&' if '?' in request_url else '?'}audience={quote(audience, safe='')}"
-    token = link.call("GET", url, request_token, until=clock() + _PATIENCE).get("value")
+    return link.call("GET", url, request_token, _id_token, until=clock() + _PATIENCE)
+
+
+def _id_token(answer: dict[str, Any]) -> str:
+    token = answer.get("value")
     if not isinstance(token, str) or not is_token(token):
-        raise BotUnavailable("GitHub's token service did not answer with a token.", hint="Try again.")
+        raise NotUnderstood("GitHub's token service did not answer with a token.", hint="Run the job again.")
     return token

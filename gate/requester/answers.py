@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
 from gate.errors import BotUnavailable
+from gate.http import Answer
+from gate.requester.link import NotUnderstood, json_object
 from gate.text import plural, printable
 
 Status = Literal["open", "approved", "declined", "expired"]
@@ -15,6 +17,7 @@ _PATH = re.compile(r"/[A-Za-z0-9._~/?=&%-]{0,400}")
 _SECRET = re.compile(r"[!-~]{16,512}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,8192}\.[A-Za-z0-9_-]{1,8192}\.[A-Za-z0-9_-]{1,1024}")
 _MOST_TOKENS = 16
+_ERROR = {"reason", "message", "hint", "expected", "actual"}
 
 T = TypeVar("T")
 
@@ -62,9 +65,11 @@ def read_asked(answer: dict[str, Any], base: str) -> Asked:
     """The answer to a question; its link must lead to the bot at `base`, where it was asked.
 
     Raises:
-        BotUnavailable: a member is missing, or not what it must be.
+        NotUnderstood: a member is missing, or not what it must be.
+        BotUnavailable: it is the answer of a bot that calls itself otherwise.
     """
-    url = _member(answer, "url", _text(600))
+    url, secret = _member(answer, "url", _text(600)), _member(answer, "secret", _matching(_SECRET))
+    asked = Asked(_member(answer, "id", _matching(_ID)), url, secret, _standing(answer))
     if not (url.startswith(f"{base}/") and _PATH.fullmatch(url.removeprefix(base))):
         raise BotUnavailable(
             "The deploy-bot's link leads away from the deploy-bot, so it is not shown.",
@@ -72,15 +77,14 @@ def read_asked(answer: dict[str, Any], base: str) -> Asked:
             expected=f"a link that begins with {base}/",
             actual="another one",
         )
-    secret = _member(answer, "secret", _matching(_SECRET))
-    return Asked(_member(answer, "id", _matching(_ID)), url, secret, _standing(answer))
+    return asked
 
 
 def read_standing(answer: dict[str, Any]) -> Standing:
     """The answer to "how does it stand?".
 
     Raises:
-        BotUnavailable: a member is missing, or not what it must be.
+        NotUnderstood: a member is missing, or not what it must be.
     """
     standing = _standing(answer)
     if standing.status == "approved":
@@ -92,6 +96,16 @@ def read_standing(answer: dict[str, Any]) -> Standing:
         who, why = (_free_text(answer.get(name)) for name in ("declined_by", "decline_reason"))
         return _with(standing, declined_by=who or "Somebody", decline_reason=why)
     return standing
+
+
+def read_error(answer: Answer) -> dict[str, str] | None:
+    """The texts of an error as the deploy-bot explains it, None where something else answered in its place."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    error = (json_object(answer.body) or {}).get("error") if kind == "application/json" else None
+    if not isinstance(error, dict) or not error.keys() >= _ERROR:
+        return None
+    texts = {name: error[name] for name in _ERROR}
+    return texts if all(isinstance(text, str) for text in texts.values()) and texts["message"] else None
 
 
 def _with(standing: Standing, **changes: Any) -> Standing:
@@ -118,8 +132,8 @@ def _member(answer: dict[str, Any], name: str, read: Callable[[Any], T | None]) 
     return value
 
 
-def _odd(name: str) -> BotUnavailable:
-    return BotUnavailable(
+def _odd(name: str) -> NotUnderstood:
+    return NotUnderstood(
         f"The deploy-bot's answer is not one that the gate understands: see {name!r}.",
         hint="Check that this is the deploy-bot's URL, and that both are of one version.",
     )

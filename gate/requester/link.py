@@ -1,11 +1,12 @@
-"""JSON over HTTP, in bounded time and memory, asked again while the other side is merely unwell."""
+"""JSON over HTTP, in bounded time and memory, asked again while anything but the other side itself answers."""
 
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from gate import http
 from gate.errors import BotUnavailable, GateError, UsageError
@@ -16,12 +17,30 @@ _MOST_BYTES = 256 << 10  # sixteen tokens are 90 KiB
 _TIMEOUTS = (5.0, 10.0)  # seconds to connect, and between two bytes
 _MOST_SECONDS = 30.0  # for one answer
 _LEAST_PAUSE, _MOST_PAUSE = 2.0, 30.0  # seconds between two tries, where the other side does not say
+_PASSING = {408, 429}  # refusals that another try may not meet
 _HEADERS = {"Accept": "application/json", "User-Agent": "deploy-gate"}
+
+T = TypeVar("T")
+
+
+class NotUnderstood(BotUnavailable):
+    """A whole JSON object, but not one that the other side gives: it may be from what stands between."""
+
+
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that `body` is, None where it is none."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 class Link:
     """Questions to `what` (its name, in words). No redirect is followed, for what it leads to would see the token.
-    `tell` hears of it when one has to be asked again.
+
+    `own_error` reads the texts of an error that `what` itself explains, None for what anything in between may have
+    sent: a proxy, a load balancer, a portal. `tell` hears of each kind of trouble once.
 
     Proxies are those that the environment gives to `requests`, certificates are verified, a .netrc is not read.
     """
@@ -30,32 +49,49 @@ class Link:
         self,
         what: str,
         *,
+        own_error: Callable[[Answer], Mapping[str, str] | None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
         tell: Callable[[str], object] = lambda _: None,
     ) -> None:
-        self._what = what
+        self._what, self._own_error = what, own_error
         self._clock, self._sleep, self._jitter, self._tell = clock, sleep, jitter, tell
+        self._told: set[str] = set()
 
-    def call(self, method: str, url: str, token: str, *, until: float, body: object = None) -> dict[str, Any]:
-        """The JSON object that answers; while there is no answer, a 429 or a 5xx, ask again, but not after `until`.
+    def call(
+        self,
+        method: str,
+        url: str,
+        token: str,
+        read: Callable[[dict[str, Any]], T],
+        *,
+        until: float,
+        body: object = None,
+    ) -> T:
+        """What `read` makes of the JSON object that answers. Whatever else comes, or nothing, is asked again, but not
+        after `until`; only what the other side itself refuses is final.
 
         Raises:
-            BotUnavailable: there was no such answer by then, or it is no JSON object of bearable size.
-            UsageError: the other side refuses (4xx), or sends us elsewhere.
+            BotUnavailable: there was no such answer by then.
+            UsageError: the other side itself refuses (4xx).
         """
         for attempt in count(1):
             answer = self._fetch(method, url, token, body)
-            if answer.status == 200:
-                return self._object(answer)
+            error = self._own_error(answer) if answer.status != 200 else None
+            try:
+                return read(self._object(answer))
+            except NotUnderstood as odd:
+                trouble = odd if error is None else self._refusal(answer.status, error, token)
             left = until - self._clock()
-            pause = self._pause(answer, attempt, left)
-            if pause is None or pause > left:
-                raise self._refused(answer, token)
-            if attempt == 1:
-                self._tell(f"{self._what} {_trouble(answer)}; trying again for at most {left:.0f} s")
-            self._sleep(pause)
+            asked = _retry_after(answer) if error else 0.0
+            if isinstance(trouble, UsageError) or max(asked, _LEAST_PAUSE) > left:
+                raise trouble
+            if trouble.message not in self._told:
+                self._told.add(trouble.message)
+                self._tell(f"{trouble.message.rstrip('.')}; trying again for at most {left:.0f} s")
+            own = min(_LEAST_PAUSE * 2.0 ** min(attempt - 1, 10), _MOST_PAUSE)
+            self._sleep(min(max(asked, own) * (1 + 0.25 * self._jitter()), left))
         raise AssertionError  # count() never ends
 
     def _fetch(self, method: str, url: str, token: str, body: object) -> Answer:
@@ -71,72 +107,53 @@ class Link:
         try:
             return http.within(_MOST_SECONDS, ask)
         except http.TooLarge:
-            raise self._odd(f"more than {_MOST_BYTES >> 10} KiB") from None
+            return Answer(0, {}, b"", f"answers with more than {_MOST_BYTES >> 10} KiB")
         except OSError as error:  # every error of requests is one
             return http.unanswered(error)
-
-    def _pause(self, answer: Answer, attempt: int, left: float) -> float | None:
-        """Seconds until the next try, as the other side says, or by ourselves with one at the end of the time that is
-        `left`; None where another would not change the answer."""
-        if answer.status not in {0, 429} and answer.status < 500:
-            return None
-        after = answer.headers.get("retry-after", "")
-        asked = float(after) if after.isascii() and after.isdigit() and len(after) < 9 else 0.0
-        own = min(_LEAST_PAUSE * 2.0 ** min(attempt - 1, 10), _MOST_PAUSE)
-        pause = max(asked, own) * (1 + 0.25 * self._jitter())
-        return left if max(asked, _LEAST_PAUSE) <= left < pause else pause
+        except ValueError:  # urllib3 lets a few of its own through
+            return Answer(0, {}, b"", "does not speak HTTP as it must")
 
     def _object(self, answer: Answer) -> dict[str, Any]:
-        value = _json(answer.body)
-        if not isinstance(value, dict):
-            raise self._odd("something else")
-        return value
+        """The JSON object of a 200.
 
-    def _odd(self, actual: str) -> BotUnavailable:
-        return BotUnavailable(
-            f"{self._what} did not answer with a JSON object.",
-            hint="Check the URL, and what stands between here and there.",
-            expected=f"a JSON object of at most {_MOST_BYTES >> 10} KiB",
+        Raises:
+            NotUnderstood: it is something else.
+        """
+        value = json_object(answer.body) if answer.status == 200 else None
+        if value is not None:
+            return value
+        hint, actual = "Check the URL, and what stands between here and there. Nothing was allowed.", "no answer"
+        if answer.status:
+            actual = f"HTTP {answer.status}" + (", but no JSON object" if answer.status == 200 else "")
+        if 300 <= answer.status < 400:
+            hint = "No redirect is followed. Give the URL that the deploy-bot calls its own."
+            actual += f", to {_host(answer.headers.get('location', ''))}"
+        trouble = answer.trouble or f"gave no answer of its own ({actual})"
+        raise NotUnderstood(f"{self._what} {trouble}.", hint=hint, expected="a JSON object", actual=actual)
+
+    def _refusal(self, status: int, error: Mapping[str, str], token: str) -> GateError:
+        """The other side's own error, without the token that it was sent."""
+        said = {name: printable(text.replace(token, "(a token)"), 500) for name, text in error.items()}
+        actual = said["actual"] or f"HTTP {status}"
+        if status >= 500 or status in _PASSING:
+            return BotUnavailable(said["message"], hint=said["hint"] or "Try again later.", actual=actual)
+        return UsageError(
+            f"{self._what} refuses: {said['message']}",
+            hint=said["hint"] or "Check the URL, and who may ask there.",
+            expected=said["expected"],
             actual=actual,
         )
 
-    def _refused(self, answer: Answer, token: str) -> GateError:
-        said = _said(answer.body, token)
-        actual = f"HTTP {answer.status}" if answer.status else "no answer"
-        if 300 <= answer.status < 400:
-            return UsageError(
-                f"{self._what} sends the gate elsewhere, where it does not follow.",
-                hint="Give the URL that the deploy-bot calls its own.",
-                actual=printable(answer.headers.get("location", "").replace(token, "(a token)"), 100),
-            )
-        if answer.status in {0, 429} or answer.status >= 500:
-            return BotUnavailable(
-                said.get("message") or f"{self._what} {_trouble(answer)}.",
-                hint=said.get("hint") or "Check the network and the URL, and try again. Nothing was allowed.",
-                actual=actual,
-            )
-        return UsageError(
-            f"{self._what} refuses: {said.get('message') or f'it answered {answer.status}.'}",
-            hint=said.get("hint") or "Check the URL, and who may ask there.",
-            expected=said.get("expected", ""),
-            actual=said.get("actual") or actual,
-        )
+
+def _retry_after(answer: Answer) -> float:
+    """The seconds that the answer asks for, 0 where it does not."""
+    after = answer.headers.get("retry-after", "")
+    return float(after) if after.isascii() and after.isdigit() and len(after) < 9 else 0.0
 
 
-def _trouble(answer: Answer) -> str:
-    return answer.trouble or ("has had too many requests" if answer.status == 429 else "is unwell")
-
-
-def _json(body: bytes) -> Any:
+def _host(location: str) -> str:
+    """The host that a redirect leads to; the rest may hold secrets of a sign-in."""
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _said(body: bytes, token: str) -> dict[str, str]:
-    """The texts of an error that the other side explains, without the token that it was sent."""
-    value = _json(body)
-    error = value.get("error") if isinstance(value, dict) else None
-    members = error.items() if isinstance(error, dict) else ()
-    return {name: printable(text.replace(token, "(a token)"), 500) for name, text in members if isinstance(text, str)}
+        return printable(urlsplit(location).hostname or "the same host", 100)
+    except ValueError:
+        return "nowhere"

@@ -158,9 +158,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def refuse(self, status: int, message: str, hint: str = "", **headers: str) -> None:
-        """Answer with an error."""
+        """Answer with an error of the bot's own."""
         error = {"reason": "usage.invalid", "message": message, "hint": hint, "expected": "", "actual": ""}
-        self.answer({"error": error}, status, **headers)
+        self.answer({"error": error}, status, **{"Content_Type": "application/json"} | headers)
 
     @property
     def _bearer(self) -> str:

@@ -292,9 +292,16 @@ def test_verify_that_is_to_be_run_again_ends_at_once(world: World, bot: FakeBot)
     assert verify(world, bot, "--rerun")[0] == 0
 
 
-@pytest.mark.parametrize("fault", [fakebot.raw(b"<html>"), fakebot.status(503, Retry_After="3600")])
-def test_verify_without_its_bot_could_not_decide(fault: fakebot.Fault, world: World, bot: FakeBot) -> None:
-    bot.faults = [fault]
+def test_verify_waits_out_what_is_not_the_bots_own_answer(world: World, bot: FakeBot) -> None:
+    bot.on_ask = approves(world, ALICE)
+    bot.faults = [fakebot.raw(b"<html>", 404)]
+    done = ask(world, bot, command="verify")
+    assert done.returncode == 0, done.stderr
+    assert "gate: The deploy-bot gave no answer of its own (HTTP 404); trying again for at most 240 s" in done.stderr
+
+
+def test_verify_without_its_bot_could_not_decide(world: World, bot: FakeBot) -> None:
+    bot.faults = [fakebot.status(503, Retry_After="3600")]
     code, answer = verify(world, bot)
     assert (code, answer["decision"], answer["reason"]) == (3, "error", "bot.unavailable")
 

@@ -198,6 +198,15 @@ def test_nobody_there_is_said_after_a_minute(clock: Clock) -> None:
     assert 58 <= clock.now - 1000 <= 60
 
 
+@pytest.mark.parametrize(("wait", "tried"), [(0, 60), (120, 120), (1800, 240)])
+def test_asking_is_tried_while_what_proves_the_job_is_good(wait: int, tried: int, bot: FakeBot, clock: Clock) -> None:
+    """GitHub's OIDC token is good for five minutes."""
+    bot.faults = [status(503)] * 100
+    with pytest.raises(BotUnavailable, match="said 503"):
+        requester(bot, clock).ask(DEPLOYMENT, seconds=wait)
+    assert tried - 2 <= clock.now - 1000 <= tried
+
+
 def test_a_bot_that_dies_is_waited_for_no_longer_than_asked(bot: FakeBot, clock: Clock) -> None:
     asking = requester(bot, clock)
     asked = asking.ask(DEPLOYMENT)
@@ -214,8 +223,8 @@ def test_a_pause_beyond_the_bound_is_not_begun(bot: FakeBot, clock: Clock) -> No
     assert clock.slept == []
 
 
-@pytest.mark.parametrize("code", [400, 401, 403, 404, 409, 413, 422])
-def test_a_refusal_is_final_and_in_the_bots_words(code: int, bot: FakeBot, clock: Clock) -> None:
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 409, 413, 421, 422])
+def test_the_bots_own_refusal_is_final_and_in_its_words(code: int, bot: FakeBot, clock: Clock) -> None:
     bot.faults = [status(code)]
     with pytest.raises(UsageError, match=f"The deploy-bot refuses: said {code}"):
         requester(bot, clock).ask(DEPLOYMENT)
@@ -229,29 +238,73 @@ def test_a_refusal_that_repeats_the_token_does_not_show_it(bot: FakeBot, clock: 
     assert caught.value.hint == "Use another one."
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>login</html>", b'{"error": "no"}', b'{"error": {"message": 5}}', b"[]"])
-def test_a_refusal_without_words_names_its_status(body: bytes, bot: FakeBot, clock: Clock) -> None:
-    bot.faults = [raw(body, 404)]
-    with pytest.raises(UsageError, match="it answered 404"):
-        requester(bot, clock).ask(DEPLOYMENT)
+JSON = "application/json"
+ODD = {
+    "a page that is not found": raw(b"<html>404</html>", 404, Content_Type="text/html"),
+    "nothing that is not found": raw(b"", 404),
+    "a login page": raw(b"<html>login</html>"),
+    "a forbidden page": raw(b"<html>", 403),
+    "a redirect": raw(b"", 302, Location="https://sso.example.com/?secret=x"),
+    "a redirect to the very same": raw(b"", 307, Location="/api/requests"),
+    "a redirect to nowhere": raw(b"", 308, Location="//["),
+    "a proxy that waited": raw(b"Request Timeout", 408),
+    "a proxy that was misled": raw(b"Misdirected Request", 421),
+    "a proxy that wants a password": raw(b"", 407, Proxy_Authenticate="Basic"),
+    "a proxy without its bot": raw(b"<html>", 502),
+    "a gateway's error": raw(b'{"message": "Not Found"}', 404, Content_Type=JSON),
+    "an identity proxy's error": raw(b'{"error": {"code": 401, "message": "Login"}}', 401, Content_Type=JSON),
+    "an error of no content type": raw(
+        b'{"error": {"reason": "r", "message": "m", "hint": "", "expected": "", "actual": ""}}', 403
+    ),
+    "an error without words": raw(
+        b'{"error": {"reason": "r", "message": 5, "hint": "", "expected": "", "actual": ""}}', 403, Content_Type=JSON
+    ),
+    "another's JSON": raw(b'{"status": "maintenance"}', Content_Type=JSON),
+    "a list": raw(b"[]"),
+    "half an object": raw(b"{"),
+    "bytes": raw(b"\xff"),
+    "depth": raw(b"[" * 100_000),
+    "more than is read": raw(b"{}" + b" " * 300_000),
+    "a cut answer": fakebot.cut,
+    "a cut connection": fakebot.reset,
+    "the bot, overwhelmed": status(429),
+    "the bot, which got half a question": status(408),
+    "the bot, unwell": status(500),
+}
 
 
-@pytest.mark.parametrize(
-    ("where", "code"), [("{url}/login", 302), ("http://127.0.0.2:1/x", 307), ("//evil.example", 308), ("", 301)]
-)
-def test_no_redirect_is_followed(where: str, code: int, bot: FakeBot, clock: Clock) -> None:
-    bot.faults = [raw(b"", code, Location=where.format(url=bot.url))]
-    with pytest.raises(UsageError, match="elsewhere"):
-        requester(bot, clock).ask(DEPLOYMENT)
-    assert len(bot.calls) == 1
+@pytest.mark.parametrize("what", ODD)
+def test_one_odd_answer_ends_no_wait(what: str, bot: FakeBot, clock: Clock) -> None:
+    """Whatever stands between the job and its bot may say anything, once in half an hour."""
+    bot.on_poll = [nothing, approve]
+    heard = list[str]()
+    asking = Requester(bot.url, API_TOKEN, clock=clock, sleep=clock.sleep, jitter=lambda: 0.0, tell=heard.append)
+    bot.faults = [ODD[what]]
+    asked = asking.ask(DEPLOYMENT)
+    bot.faults = [ODD[what]] * 3
+    assert tokens_of(asked, asking.wait(asked, 1800)) == (TOKENS[0],)
+    said = [text.partition("; trying again for at most ")[0] for text in heard]
+    assert 1 <= len(said) == len(set(said)) <= 2, "each trouble is said once"
+    assert {path for _, path, _, _ in bot.calls} == {"/api/requests", f"/api/requests/{asked.id}"}
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"x"', b"{", b"\xff", b"[" * 100_000, b"{}" + b" " * 300_000])
-def test_what_is_no_small_json_object_is_said(body: bytes, bot: FakeBot, clock: Clock) -> None:
-    bot.faults = [raw(body)]
-    with pytest.raises(BotUnavailable, match="JSON object"):
-        requester(bot, clock).ask(DEPLOYMENT)
-    assert len(bot.calls) == 1
+@pytest.mark.parametrize("what", ODD)
+def test_odd_answers_to_the_end_could_not_decide(what: str, bot: FakeBot, clock: Clock) -> None:
+    asking = requester(bot, clock)
+    asked = asking.ask(DEPLOYMENT)
+    bot.faults = [ODD[what]] * 200
+    with pytest.raises(BotUnavailable) as caught:
+        asking.wait(asked, 1800)
+    assert caught.value.reason == "bot.unavailable"
+    assert clock.now == pytest.approx(2800, abs=2.5)
+    assert 60 <= len(bot.calls) <= 70, "pauses grow to half a minute"
+    assert not any(secret in texts(caught.value) for secret in (API_TOKEN, asked.secret, "secret=x"))
+
+
+def test_a_pause_that_something_else_asks_for_is_not_believed(bot: FakeBot, clock: Clock) -> None:
+    bot.faults = [raw(b"<html>down for maintenance</html>", 503, Retry_After="86400")]
+    requester(bot, clock).ask(DEPLOYMENT)
+    assert clock.slept == [2.0]
 
 
 def test_an_answer_without_end_is_given_up(bot: FakeBot, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,7 +374,7 @@ def test_approved_without_proper_tokens_is_not_understood(tokens: Any, bot: Fake
     bot.change = {"tokens": tokens}
     asking = requester(bot, clock)
     with pytest.raises(BotUnavailable, match="see 'tokens'"):
-        asking.poll(asking.ask(DEPLOYMENT))
+        asking.wait(asking.ask(DEPLOYMENT), 0)
 
 
 def test_members_that_are_not_known_are_left_alone(bot: FakeBot, clock: Clock) -> None:
@@ -434,14 +487,26 @@ def test_github_is_asked_for_a_token_for_the_bot(bot: FakeBot, clock: Clock) -> 
 @pytest.mark.parametrize("answer", [{}, {"value": 5}, {"value": ""}, {"value": "a\nb"}])
 def test_github_without_a_token_is_said(answer: Any, bot: FakeBot, clock: Clock) -> None:
     bot.faults = [raw(json.dumps(answer).encode())]
+    assert _id_token(bot, clock) == ID_TOKEN, "once may be chance"
+    bot.faults = [raw(json.dumps(answer).encode())] * 20
     with pytest.raises(BotUnavailable, match="did not answer with a token"):
         _id_token(bot, clock)
 
 
-def test_github_refusing_is_final(bot: FakeBot, clock: Clock) -> None:
-    bot.faults = [raw(b"{}", 403)]
-    with pytest.raises(UsageError, match="GitHub's token service refuses"):
+@pytest.mark.parametrize("what", ODD)
+def test_one_odd_answer_of_githubs_service_ends_nothing(what: str, bot: FakeBot, clock: Clock) -> None:
+    heard = list[str]()
+    bot.faults = [ODD[what]] * 3
+    url = f"{bot.url}/github-id-token?api-version=2.0"
+    audience = "https://gate.example.com"
+    token = github_id_token(url, REQUEST_TOKEN, audience, clock=clock, sleep=clock.sleep, tell=heard.append)
+    assert (token, len(heard)) == (ID_TOKEN, 1)
+    bot.faults = [ODD[what]] * 20
+    start = clock.now
+    with pytest.raises(BotUnavailable, match="GitHub's token service") as caught:
         _id_token(bot, clock)
+    assert clock.now - start == pytest.approx(60, abs=2.5)
+    assert REQUEST_TOKEN not in texts(caught.value)
 
 
 def test_what_github_never_sets_is_not_asked(clock: Clock) -> None:
