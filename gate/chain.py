@@ -13,7 +13,7 @@ from contextlib import suppress
 from gate.audit import AuditLog
 from gate.errors import AuditUnavailable, ReplayUnavailable
 from gate.models import Head, Stream
-from gate.record import AnyEntry, AnyRecord, Happened, RecordError, compose, digest, parse
+from gate.record import AnyEntry, AnyRecord, RecordError, compose, digest, last_allowed, parse
 from gate.replay import ReplayStore
 from gate.text import printable
 
@@ -54,34 +54,13 @@ def append(log: AuditLog, heads: ReplayStore, entry: AnyEntry) -> str:
     )
 
 
-def allowed_shas(log: AuditLog, heads: ReplayStore, stream: Stream) -> Iterator[str]:
-    """The shas that were allowed in `stream`, newest first, each once.
-
-    The first needs nothing but the anchored head. For the others the log is read, backwards, as far as they are asked
-    for, and at most `MOST_RECORDS`.
+def newest(log: AuditLog, heads: ReplayStore, stream: Stream) -> Iterator[AnyRecord]:
+    """The anchored record, then those before it, each proved by the digest that the one after it holds, and by what
+    that one says was allowed; at most `MOST_RECORDS`, read as far as they are asked for. The first needs no log.
 
     Raises:
         AuditUnavailable: the head is no record of this stream, or a record in the log is not the one that was chained.
         ReplayUnavailable: the head can't be had.
-    """
-    given: set[str] = set()
-    for record in newest(log, heads, stream):
-        if isinstance(record, Happened):  # whoever may tell of events is not believed about decisions
-            continue
-        sha = record.last_allowed_sha
-        if sha is None:  # nor was any before
-            return
-        if sha not in given:
-            given.add(sha)
-            yield sha
-
-
-def newest(log: AuditLog, heads: ReplayStore, stream: Stream) -> Iterator[AnyRecord]:
-    """The anchored record, then those before it, each proved by the digest that the one after it holds; at most
-    `MOST_RECORDS`, read as far as they are asked for.
-
-    Raises:
-        AuditUnavailable, ReplayUnavailable: as `allowed_shas`.
     """
     head = heads.head(stream)
     if head is None:
@@ -89,11 +68,30 @@ def newest(log: AuditLog, heads: ReplayStore, stream: Stream) -> Iterator[AnyRec
     record = anchored(stream, head)
     yield record
     oldest = max(1, head.seq - MOST_RECORDS + 1)
-    for last in range(head.seq - 1, oldest - 1, -_BLOCK):
+    for last in range(head.seq, oldest - 1, -_BLOCK):
         first = max(oldest, last - _BLOCK + 1)
         for seq, data in zip(range(last, first - 1, -1), reversed([*log.read(stream, first, last)]), strict=True):
-            record = _chained(stream, seq, data, record.previous)
+            if seq == head.seq:
+                _check_logged(stream, head, data)
+                continue
+            before = _chained(stream, seq, data, record.previous)
+            _check_carried(stream, before, record)
+            record = before
             yield record
+    if record.seq == 1:
+        _check_carried(stream, None, record)
+
+
+def _check_logged(stream: Stream, head: Head, data: bytes | None) -> None:
+    """The head stands in the log as well, unless its writer has yet to write it."""
+    if data != head.record and (data is not None or head.written):
+        raise _broken(stream, head.seq, "gone" if data is None else "not the one that was written")
+
+
+def _check_carried(stream: Stream, before: AnyRecord | None, record: AnyRecord) -> None:
+    """What a record says was allowed last is what it allowed itself, or what the one before it says."""
+    if record.last_allowed_sha != last_allowed(before, record):
+        raise _broken(stream, record.seq, "not one that a gate wrote: it claims another allowed commit")
 
 
 def _chained(stream: Stream, seq: int, data: bytes | None, expected: str) -> AnyRecord:
@@ -103,9 +101,12 @@ def _chained(stream: Stream, seq: int, data: bytes | None, expected: str) -> Any
             record = parse(data)
             if (record.stream, record.seq) == (stream, seq):
                 return record
+    raise _broken(stream, seq, "gone" if data is None else "not the one that was written")
+
+
+def _broken(stream: Stream, seq: int, what: str) -> AuditUnavailable:
     where = f"Record {seq} of {printable(stream.path)} in the audit log"
-    what = "gone" if data is None else "not the one that was written"
-    raise AuditUnavailable(
+    return AuditUnavailable(
         f"{where} is {what}, so what was allowed before can't be told.",
         hint="Run gate audit verify: it names every record that was altered or removed (docs/audit.md).",
     )

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gate.audit import START_ANEW, parse_record_path
-from gate.chain import anchored
+from gate.chain import anchored, newest
 from gate.checkout import find
-from gate.errors import AuditUnavailable, GateError
+from gate.errors import AuditUnavailable, Denied, GateError
 from gate.keys import REVOKED, PublicKey, TrustedKey
 from gate.models import Finding, Head, Severity, Stream
 from gate.policy import Environment, Policy
-from gate.record import RecordError, parse
+from gate.record import Record, RecordError, parse
+from gate.reverify import reverify
 from gate.steps import LEEWAY
 from gate.text import plural
 from gate.uris import parse_uri
@@ -86,7 +87,7 @@ def _examine_key(key: TrustedKey, now: int) -> Finding:
     if key.not_after == REVOKED:
         return Finding("warning", subject, "revoked", "Take it out once nobody needs to see that.")
     if not key.in_window(now):
-        return Finding("warning", subject, f"trusted no more since {_day(key.not_after)}", "Take it out of the policy.")
+        return Finding("ok", subject, f"vouches only for what it signed until {_day(key.not_after)}")
     if not key.in_window(now + _SOON):
         return Finding("warning", subject, f"trusted only until {_day(key.not_after)}", "Add the key that comes next.")
     return Finding("ok", subject, f"{key.key.alg}, trusted today")
@@ -142,6 +143,29 @@ def examine_stores(replay: "ReplayStore", audit: "AuditLog", now: int) -> Iterat
         yield from _examine_heads(replay, audit, now)
     except GateError as error:
         yield Finding("error", "audit", error.message, error.hint)
+
+
+def examine_bases(policy: Policy, replay: "ReplayStore", audit: "AuditLog") -> Iterator[Finding]:
+    """Whether what was allowed last in each stream still counts, where separation of duties goes back to it."""
+    asking = {name for name, environment in policy.environments.items() if environment.separation_of_duties}
+    try:
+        for stream in [stream for stream in sorted(replay.heads()) if stream.environment in asking]:
+            records = newest(audit, replay, stream)
+            last = next((record for record in records if isinstance(record, Record) and record.allowed), None)
+            if last and (why := _doubt(last, policy)):
+                message = f"the newest allow, record {last.seq:,}, vouches for nothing any more: {why}"
+                fix = "List its key again, with its not_after (docs/policy.md, Keys)."
+                yield Finding("warning", f"audit {stream.path}", message, fix)
+    except GateError as error:
+        yield Finding("error", "audit", error.message, error.hint)
+
+
+def _doubt(record: Record, policy: Policy) -> str:
+    try:
+        reverify(record, [policy])
+    except Denied as denial:
+        return denial.message
+    return ""
 
 
 def _examine_heads(replay: "ReplayStore", audit: "AuditLog", now: int) -> Iterator[Finding]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gate import __version__
-from gate.chain import allowed_shas, append
+from gate.chain import append
 from gate.deployment import Deployment
 from gate.errors import AuditUnavailable, Denied, ReasonCode, ReplayUnavailable, Undecided, UsageError
-from gate.models import Check, Commit, Consumption, Decision
+from gate.models import Check, Consumption, Decision
 from gate.policy import Policy
 from gate.record import Entry
 from gate.steps import LEEWAY
@@ -97,9 +97,7 @@ class Gate:
         environment = self.policy.environments[deployment.environment]
         if environment.separation_of_duties:
             attempt.step = "separation"
-            commits = self._commits(deployment)
-            attempt.counted = check_separation(attempt.approvals, deployment, self.policy, commits)
-            attempt.ok("separation", plural(len(commits), "commit"))
+            self._separate(attempt)
         else:
             attempt.skip("separation", "the policy turns it off")
         check_age(attempt.approvals, environment)
@@ -115,7 +113,21 @@ class Gate:
         self._replay.consume([attempt.consumption(approval) for approval in attempt.approvals])
         attempt.ok("replay", "used now, once")
 
-    def _commits(self, deployment: Deployment) -> Sequence[Commit]:
+    def _separate(self, attempt: "_Attempt") -> None:
+        from gate.lineage import Lineage  # noqa: PLC0415 (paid for when used)
+
+        deployment, history = attempt.deployment, self._known_history()
+        lineage = Lineage(self._audit, self._replay, deployment, self.policy)
+        commits = tuple(history.commits(deployment.repository, lineage.shas(history), deployment.sha))
+        try:
+            attempt.counted = check_separation(attempt.approvals, deployment, self.policy, commits)
+        except Denied as denial:
+            if lineage.doubt:  # so more is new than what came since the newest allow
+                denial.hint = f"{denial.hint} {lineage.doubt.message} {lineage.doubt.hint}".lstrip()
+            raise
+        attempt.ok("separation", plural(len(commits), "commit"))
+
+    def _known_history(self) -> "History":
         if self._history is None:
             from gate.forge import Unattributed  # noqa: PLC0415 (paid for when used)
 
@@ -123,8 +135,7 @@ class Gate:
                 "Who wrote the commits can't be told: there is neither a checkout nor a forge to ask.",
                 hint="Run the gate in a full clone (fetch-depth: 0), or give it a token for the forge's API.",
             )
-        allowed = allowed_shas(self._audit, self._replay, deployment.stream)
-        return tuple(self._history.commits(deployment.repository, allowed, deployment.sha))
+        return self._history
 
     def _check_checkout(self, attempt: "_Attempt") -> None:
         if self._checkout is None:

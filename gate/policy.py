@@ -44,7 +44,8 @@ class Environment(NamedTuple):
 @dataclass(frozen=True)
 class Policy:
     """A compiled policy. `sha256` is the hex digest of the bytes it was compiled from. `party` says where passkeys are
-    used, None where nowhere; `enrolled` has the passkeys of each person, by the name that `people` calls them."""
+    used, None where nowhere; `enrolled` has the passkeys of each person, by the name that `people` calls them.
+    `renamed` has a repository's former name by its name of today, "" where it never had another."""
 
     sha256: str
     audience: str
@@ -55,6 +56,7 @@ class Policy:
     environments: dict[str, Environment]
     party: "RelyingParty | None" = None
     enrolled: "dict[str, tuple[Credential, ...]]" = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
 
     def passkeys(self, approver: str) -> "tuple[Credential, ...]":
         """The passkeys of the person that `approver` is, under whatever spelling."""

@@ -39,6 +39,7 @@ def compile_policy(data: bytes) -> Policy:
     teams = _teams(fields.optional("teams", mapping, none))
     people = fields.optional("people", mapping, none)
     passkeys = fields.optional("passkeys", _itself, None)
+    renamed = fields.optional("renamed", _renamed, dict[str, str]())
     environments = fields.required("environments", mapping)
     fields.done()
     _check_case(environments)
@@ -59,6 +60,7 @@ def compile_policy(data: bytes) -> Policy:
         environments=compiled,
         party=party,
         enrolled=enrolled,
+        renamed=renamed,
     )
 
 
@@ -224,6 +226,23 @@ def repository_pattern(node: Node) -> RepositoryPattern:
     except UsageError:
         raise bad(node, "this must be owner/name; * stands for one whole segment.") from None
     return RepositoryPattern(tuple(text.lower().split("/")))
+
+
+def _repository(text: str, node: Node) -> str:
+    try:
+        return parse_repository(text)
+    except UsageError:
+        raise bad(node, "a repository is written as owner/name.") from None
+
+
+def _renamed(node: Node) -> dict[str, str]:
+    """The former name of each repository, "" for the word none."""
+    members = mapping(node)
+    _check_case(members)
+    return {
+        _repository(name, former): "" if former.text == "none" else _repository(former.text or "", former)
+        for name, former in members.items()
+    }
 
 
 def _itself(node: Node) -> Node:

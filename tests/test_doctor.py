@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gate.audit.directory import Directory
-from gate.doctor import examine_policy, examine_signer, examine_state, examine_stores
+from gate.doctor import examine_bases, examine_policy, examine_signer, examine_state, examine_stores
 from gate.drill import drill
 from gate.errors import AuditUnavailable
 from gate.models import Finding, Head
@@ -100,6 +100,22 @@ def test_clocks_and_records_that_do_not_fit(world: World) -> None:
     lines = worst(list(examine_stores(store, loaded.audit_log(), int(world.now))))
     assert any("record 1 is not the one" in line for line in lines)
     assert any("is unusable" in line for line in lines)
+
+
+def test_a_base_that_no_listed_key_vouches_for(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    world, other = World(tmp_path), World(tmp_path / "other")
+    assert world.gate().check([world.token()], world.deployment()).allowed
+    assert world.gate().check(["no.token"], world.deployment()).reason == "token.malformed"
+    stores = world.loaded().replay_store(), world.loaded().audit_log()
+    renamed = other.text.replace("kid: test-key", "kid: new-key").replace("duties: false", "duties: true")
+    asking = world.text.replace("duties: false", "duties: true")
+    assert list(examine_bases(compile_policy(asking.encode()), *stores)) == []
+    assert list(examine_bases(compile_policy(other.text.encode()), *stores)) == [], "nothing goes back to it"
+    [finding] = examine_bases(compile_policy(renamed.encode()), *stores)
+    assert (finding.severity, finding.subject) == ("warning", "audit acme/shop/production")
+    assert "the newest allow, record 1, vouches for nothing any more" in finding.message
+    assert "not_after" in finding.fix
 
 
 def stores_findings(world: World) -> list[Finding]:

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gate
-from gate.chain import allowed_shas
 from gate.errors import AuditUnavailable, Denied, ReplayUnavailable, UsageError
 from gate.forge.git import LocalGit
 from gate.issuer import Issuer
+from gate.lineage import Lineage
 from gate.models import Commit, Identity
 from gate.replay.memory import MemoryStore
 from tests.core.authenticator import Authenticator
@@ -217,7 +217,8 @@ def test_separation_reaches_back_to_the_last_allowed_commit(tmp_path: Path) -> N
     third = commit(clone, "third", BOB)
     assert deploy(third, ALICE) == "approver.is_author"
     loaded = world.loaded()
-    assert [*allowed_shas(loaded.audit_log(), loaded.replay_store(), world.deployment().stream)] == [first]
+    lineage = Lineage(loaded.audit_log(), loaded.replay_store(), world.deployment(), loaded.policy)
+    assert [*lineage.shas(LocalGit(clone))] == [first]
     assert deploy(third, CAROL) == "allowed"
     assert deploy(commit(clone, "fourth", BOB), ALICE) == "allowed"
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gate.bot.githubhost import GITHUB_COM
 from gate.bot.request import CommitLine, Facts
-from gate.chain import allowed_shas
 from gate.deployment import Deployment
 from gate.errors import GateError
 from gate.forge import History
+from gate.lineage import Lineage
 from gate.models import Commit, Identity
 from gate.text import printable
 from gate.wiring import LoadedPolicy
@@ -42,7 +42,8 @@ class Lookup:
 
     def _ask(self, history: History, deployment: Deployment, loaded: LoadedPolicy) -> Facts:
         looked_at: list[str] = []
-        allowed = _noted(allowed_shas(loaded.audit_log(), loaded.replay_store(), deployment.stream), looked_at)
+        lineage = Lineage(loaded.audit_log(), loaded.replay_store(), deployment, loaded.policy)
+        allowed = _noted(lineage.shas(history), looked_at)
         commits = sorted_newest_first(history.commits(deployment.repository, allowed, deployment.sha), deployment.sha)
         base = looked_at[-1] if looked_at else ""  # what stopped the search is what it was for (gate.forge.base)
         roles = {role: commit.sha for commit in commits for role in commit.people or ((),)}

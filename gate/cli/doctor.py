@@ -13,7 +13,7 @@ from gate.cli import json_option, policy_option
 from gate.cli.bot import check_installed
 from gate.cli.init import KEY
 from gate.cli.pin import ask_pin
-from gate.doctor import examine_file, examine_policy, examine_signer, examine_state, examine_stores
+from gate.doctor import examine_bases, examine_file, examine_policy, examine_signer, examine_state, examine_stores
 from gate.errors import GateError
 from gate.models import Finding
 from gate.signers import Guarded, open_signer
@@ -106,6 +106,8 @@ def _examine(location: str, loaded: LoadedPolicy) -> list[Finding]:
         findings += _examine_files(Path(location), loaded.base)
     findings += examine_state(loaded.policy, loaded.base)
     findings += examine_stores(loaded.replay_store(), loaded.audit_log(), now)
+    if all(finding.severity != "error" for finding in findings):
+        findings += examine_bases(loaded.policy, loaded.replay_store(), loaded.audit_log())
     return findings
 
 

@@ -22,6 +22,14 @@ class History(Protocol):
         """
         ...
 
+    def holds(self, repository: str, shas: Iterable[str]) -> str | None:
+        """The first of these commits that the repository has, on whatever branch.
+
+        Raises:
+            Unattributed: that can't be told.
+        """
+        ...
+
 
 class Unattributed(Denied):
     """Who wrote the commits can't be told, so nobody can be shown not to have written them."""

@@ -27,6 +27,20 @@ class FirstWhole:
                 failures.append(failure)
         raise _together(failures)
 
+    def holds(self, repository: str, shas: Iterable[str]) -> str | None:
+        """The first of these commits that the repository has; see `History.holds`.
+
+        Raises:
+            Unattributed: none can tell; says why, for each.
+        """
+        asked, failures = tuple(shas), list[Unattributed]()
+        for history in self._histories:
+            try:
+                return history.holds(repository, asked)
+            except Unattributed as failure:  # noqa: PERF203 (each history has its own)
+                failures.append(failure)
+        raise _together(failures)
+
 
 def _together(failures: Sequence[Unattributed]) -> Unattributed:
     if len(failures) == 1:

@@ -4,7 +4,8 @@ The walk is ours, over raw commits that are each hashed: what could lie about hi
 a commit-graph, the list of shallow commits, a tampered object) is never asked, or is found out.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -38,9 +39,35 @@ class LocalGit:
         Raises:
             Unattributed: the clone is shallow or damaged, lacks a commit, or git can't answer in time.
         """
+        with self._reading() as read:
+            return _range(read, allowed, parse_sha(sha), self._is_shallow)
+
+    def holds(self, repository: str, shas: Iterable[str]) -> str | None:  # noqa: ARG002 (an id says it all)
+        """The first of these commits that the clone has; see `History.holds`.
+
+        Raises:
+            Unattributed: the clone is shallow or damaged, or git can't answer in time.
+        """
+        with self._reading() as read:
+            missing = ""
+            for sha in map(parse_sha, shas):
+                if read(sha):
+                    return sha
+                missing = sha
+            if missing and self._is_shallow():
+                present(None, missing)
+            return None
+
+    @contextmanager
+    def _reading(self) -> Iterator[Read]:
+        """What reads the clone's commits, each once.
+
+        Raises:
+            Unattributed: git can't answer.
+        """
         try:
             with plumbing(self._checkout, "cat-file", "--batch", seconds=self._seconds) as git:
-                return _range(cache(_Objects(git, self._most).read), allowed, parse_sha(sha), self._is_shallow)
+                yield cache(_Objects(git, self._most).read)
         except GitFailed as error:
             raise Unattributed(
                 f"The local clone can't tell who wrote the commits: {error}.",

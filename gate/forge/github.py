@@ -3,9 +3,9 @@
 Commits come in pages of at most 100, oldest first. Each page repeats `total_commits`, which says whether all are there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count, islice
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from gate.errors import UsageError
 from gate.forge import Unattributed
@@ -19,6 +19,8 @@ from gate.scope import parse_repository, parse_sha
 MOST_COMMITS = 10_000
 _PAGE = 100
 _MOST_BASES = 20  # requests before the gate gives up
+
+_T = TypeVar("_T")
 
 
 class GitHub:
@@ -47,16 +49,22 @@ class GitHub:
         Raises:
             Unattributed: GitHub does not tell, or not all, or not in time.
         """
-        owner_and_name = parse_repository(repository)
-        if owner_and_name.count("/") != 1:
-            raise Unattributed(
-                "The repository is not one at GitHub, so its API can't say who wrote the commits.",
-                hint="Run the gate in a full clone.",
-                actual=owner_and_name,
-            )
-        head = parse_sha(sha)
+        path, head = _path(repository), parse_sha(sha)
+        return self._within(lambda connection: _range(_Comparisons(connection, path, head), allowed))
+
+    def holds(self, repository: str, shas: Iterable[str]) -> str | None:
+        """The first of these commits, 20 at the most, that GitHub knows in the repository or, as it keeps them
+        together, in a fork; see `History.holds`.
+
+        Raises:
+            Unattributed: GitHub does not tell, or not in time, or there are more.
+        """
+        path, asked = _path(repository), [parse_sha(sha) for sha in shas]
+        return self._within(lambda connection: _held(connection, path, asked))
+
+    def _within(self, ask: Callable[[Connection], _T]) -> _T:
         try:
-            return within(self._api.patience, lambda: self._ask(f"repos/{owner_and_name}", allowed, head))
+            return within(self._api.patience, lambda: self._connected(ask))
         except TimeoutError:
             raise Unattributed(
                 "The forge's API took too long to say who wrote the commits.",
@@ -66,9 +74,38 @@ class GitHub:
         except (KeyError, IndexError, TypeError, AttributeError, UsageError):
             raise _strange("an object of another form") from None
 
-    def _ask(self, path: str, allowed: Iterable[str], sha: str) -> list[Commit]:
+    def _connected(self, ask: Callable[[Connection], _T]) -> _T:
         with self._api.connect() as connection:
-            return _range(_Comparisons(connection, path, sha), allowed)
+            return ask(connection)
+
+
+def _path(repository: str) -> str:
+    owner_and_name = parse_repository(repository)
+    if owner_and_name.count("/") != 1:
+        raise Unattributed(
+            "The repository is not one at GitHub, so its API can't say who wrote the commits.",
+            hint="Run the gate in a full clone.",
+            actual=owner_and_name,
+        )
+    return f"repos/{owner_and_name}"
+
+
+def _held(api: Connection, path: str, shas: Sequence[str]) -> str | None:
+    if len(shas) > _MOST_BASES:
+        raise Unattributed(
+            "There are too many commits to ask the forge about.",
+            hint="Run the gate in a full clone (fetch-depth: 0).",
+            actual=f"{len(shas)}, of at most {_MOST_BASES}",
+        )
+    for sha in shas:
+        try:
+            if api.get(f"{path}/git/commits/{sha}")["sha"] == sha:
+                return sha
+        except NotThere:
+            continue
+        raise _strange("another commit")
+    api.get(path)  # otherwise it is the repository that it does not show
+    return None
 
 
 class _Comparisons:

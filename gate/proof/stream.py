@@ -8,11 +8,12 @@ from gate.errors import AuditUnavailable, GateError
 from gate.models import Consumption, Head, Stream
 from gate.policy import Policy
 from gate.proof.events import Event, Fault, FaultKind, Note, Step
-from gate.proof.evidence import Evidence, Unproved, prove_allow
+from gate.proof.evidence import Evidence, prove_allow
 from gate.proof.links import Conviction, Links
 from gate.proof.places import places
 from gate.proof.used import Used
 from gate.record import START, AnyRecord, Record, RecordError, digest, last_allowed, parse
+from gate.reverify import Unproved
 from gate.text import printable
 
 _NOTHING = "no record stands here"

@@ -111,6 +111,8 @@ def _check_evidence(members: Mapping[str, Any]) -> None:
     allowed = members["decision"] == "allow"
     if ("tokens" in members, "token_digests" in members) != (allowed, not allowed):
         raise RecordError("it must hold tokens if it allows, and their digests otherwise")
+    if allowed and members["last_allowed_sha"] != members["deployment"]["sha"]:
+        raise RecordError("it allows, and its last_allowed_sha is not the commit that it allowed")
 
 
 def _of_text(token: str) -> str:

@@ -2,7 +2,8 @@
 
 The IAM actions that it needs, all on that one table:
 
-- to verify: `dynamodb:PutItem`, `dynamodb:GetItem`, `dynamodb:UpdateItem`
+- to verify: `dynamodb:PutItem`, `dynamodb:GetItem`, `dynamodb:UpdateItem`; and, where a repository has a new name under
+  separation of duties, `dynamodb:Scan`
 - to prove the audit log: `dynamodb:GetItem`, `dynamodb:Scan`
 - for the doctor: `dynamodb:DescribeTable`, `dynamodb:DescribeTimeToLive`, `dynamodb:DescribeContinuousBackups`
 

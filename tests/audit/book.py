@@ -8,8 +8,9 @@ from typing import Any
 
 from gate.audit import AuditLog, RecordPath, open_audit_log
 from gate.canonical import canonical
-from gate.chain import allowed_shas, append
-from gate.models import Stream
+from gate.chain import append
+from gate.lineage import Lineage
+from gate.models import Commit, Stream
 from gate.policy import Policy
 from gate.proof import Event, Fault, Note, Step, prove
 from gate.record import Entry, Happening, digest
@@ -55,6 +56,18 @@ def happening(world: World, number: int, **changes: Any) -> Happening:
         gate="0",
     )
     return replace(made, **changes)
+
+
+class Nowhere:
+    """A history of a repository that has none of the commits that others have."""
+
+    def commits(self, repository: str, allowed: Iterable[str], sha: str) -> list[Commit]:
+        """Nothing is asked of it."""
+        raise AssertionError
+
+    def holds(self, repository: str, shas: Iterable[str]) -> str | None:
+        """None of them."""
+        return None
 
 
 class Book:
@@ -118,7 +131,11 @@ class Book:
 
     def allowed(self) -> list[str]:
         """The shas that were allowed, newest first."""
-        return list(allowed_shas(self.log, self.store, STREAM))
+        return list(self.lineage().shas(Nowhere()))
+
+    def lineage(self, **changes: Any) -> Lineage:
+        """What a deployment of this world goes back to."""
+        return Lineage(self.log, self.store, self.world.deployment(**changes), self.policies[0])
 
     def prove(self, *, offline: bool = False) -> list[Event]:
         """All that the proof tells, a day later."""

@@ -56,6 +56,17 @@ def _shape() -> Iterator[Mistake]:
         "e[2J",
         r"'\\\\x1b\[2J'",
     )
+    for value in ("shop", "[acme/shop]", "{}", "../x"):
+        yield (
+            f"renamed from {value}",
+            ("version: 1\n", f"version: 1\nrenamed: {{acme/a: {value}}}\n"),
+            "acme/a",
+            "owner/name",
+        )
+    yield "renamed to no repository", ("version: 1\n", "version: 1\nrenamed: {a: none}\n"), "renamed", "owner/name"
+    both = "renamed: {acme/a: none, ACME/a: none}\n"
+    yield "renamed twice", ("version: 1\n", f"version: 1\n{both}"), "renamed", "differ only by case"
+    yield "renamed nothing", ("version: 1\n", "version: 1\nrenamed: {}\n"), "renamed", "not a mapping with members"
     twice = "stands here twice, first on line"
     yield "duplicate member of the policy", ("audit:", "replay: x\naudit:"), "replay: x", "'replay' stands here twice"
     yield (

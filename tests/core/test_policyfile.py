@@ -212,3 +212,9 @@ def test_a_misspelled_member_is_found() -> None:
     line = POLICY[: POLICY.index("    approvers: [alice@example.com]")].count("\n") + 1
     assert error.message.endswith("this key has no 'approvers'.")
     assert error.hint == f"Is it 'aprovers' on line {line} that was meant?"
+
+
+def test_what_was_renamed_is_read_in_lower_case() -> None:
+    assert compile_policy(POLICY.encode()).renamed == {}
+    said = f"{POLICY}renamed: {{ACME/Store: Acme/Shop, acme/new: none}}\n"
+    assert compile_policy(said.encode()).renamed == {"acme/store": "acme/shop", "acme/new": ""}

@@ -16,6 +16,7 @@ _COMPARE = re.compile(
     rf"{PREFIX}/(?:repos/acme/shop|repositories/1296269)/compare/([0-9a-f]{{40}})\.\.\.([0-9a-f]{{40}})"
 )
 _COMMIT = re.compile(rf"{PREFIX}/repos/acme/shop/commits/([0-9a-f]{{40}})")
+_OBJECT = re.compile(rf"{PREFIX}/repos/acme/shop/git/commits/([0-9a-f]{{40}})")
 
 
 class Request(NamedTuple):
@@ -109,7 +110,9 @@ class Forge:
         if match := _COMMIT.fullmatch(request.path):
             found = [item for item in self.commits if item["sha"] == match[1]]
             return {**found[0], "stats": {"total": 2}, "files": []} if found else None
-        return None
+        if match := _OBJECT.fullmatch(request.path):
+            return next(({"sha": match[1]} for item in self.commits if item["sha"] == match[1]), None)
+        return {"full_name": "acme/shop"} if request.path == f"{PREFIX}/repos/acme/shop" else None
 
     def _comparison(self, base: int, head: int, query: dict[str, str]) -> dict[str, Any]:
         page, size = int(query.get("page", 1)), int(query.get("per_page", 250))

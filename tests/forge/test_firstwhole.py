@@ -93,3 +93,13 @@ def test_one_failure_is_told_as_it_is(tmp_path: Path) -> None:
 def test_nobody_to_ask_denies() -> None:
     with pytest.raises(Unattributed, match="nobody to ask"):
         FirstWhole([]).commits("acme/shop", [], "0" * 40)
+
+
+def test_where_the_clone_is_shallow_github_is_asked_which_commits_there_are(clone: Repository, forge: Forge) -> None:
+    history = FirstWhole([LocalGit(clone.path), GitHub(forge.url, None)])
+    forge.change = lambda *_: None
+    assert history.holds("acme/shop", [clone.head, "1" * 40]) == clone.head
+    assert history.holds("acme/shop", ["9" * 40, "1" * 40]) == "1" * 40
+    assert history.holds("acme/shop", ["9" * 40]) is None
+    with pytest.raises(Unattributed, match="not in the local clone"):
+        FirstWhole([LocalGit(clone.path)]).holds("acme/shop", ["9" * 40])

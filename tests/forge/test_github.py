@@ -444,3 +444,31 @@ def test_what_can_be_no_token(token: str) -> None:
 @pytest.mark.parametrize("url", ["https://api.github.com", "https://ghe.example.com/api/v3/", "http://localhost:8080"])
 def test_urls_that_are_fine(url: str) -> None:
     GitHub(url, None)
+
+
+class TestHolds:
+    """Which of these commits the repository has."""
+
+    def holds(self, forge: Forge, *numbers: int, repository: str = "acme/shop") -> str | None:
+        github = GitHub(forge.url, TOKEN, timeouts=(2.0, 2.0), patience=10.0)
+        return github.holds(repository, [sha(number) for number in numbers])
+
+    def test_the_first_that_is_there(self, forge: Forge) -> None:
+        assert self.holds(forge, 77, 2, 1) == sha(2)
+
+    def test_none(self, forge: Forge) -> None:
+        assert self.holds(forge, 77, 78) is None
+
+    def test_a_repository_that_is_hidden_can_not_tell(self, forge: Forge) -> None:
+        with pytest.raises(Unattributed, match="no such repository"):
+            self.holds(forge, 77, repository="acme/hidden")
+
+    def test_too_many_to_ask_about(self, forge: Forge) -> None:
+        with pytest.raises(Unattributed, match="too many"):
+            self.holds(forge, *range(50, 71))
+        assert forge.requests == []
+
+    def test_an_answer_about_another_commit(self, forge: Forge) -> None:
+        forge.change = lambda answer, _: answer.update(sha=sha(9))
+        with pytest.raises(Unattributed, match=OK_BUT):
+            self.holds(forge, 2)
