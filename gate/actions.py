@@ -23,20 +23,23 @@ _TITLES = {
     "deny": "⛔ Deployment blocked",
     "error": "⚠️ Deployment blocked: no decision could be made",
 }
-_MARKS = {"pass": "✅", "fail": "❌", "skip": "skipped"}
+_MARKS = {"pass": "✅", "warn": "⚠️", "fail": "❌", "skip": "skipped"}
 # A word of plain prose: nothing that GitHub could turn into something else (@name, #1, GH-1, a URL, :emoji:, a commit).
 _PLAIN_WORD = re.compile(r"(?!.*[0-9a-fA-F]{7})(?![Gg][Hh]-)\(?[^\W_]+(?:['-][^\W_]+)*\)?")
 _COMMAND = re.compile("`([^`]+)`")
 
 
 def announce(decision: Decision, environ: Mapping[str, str], stdout: TextIO) -> None:
-    """Tell GitHub of `decision`: one annotation on `stdout` where it blocks, then the outputs and the step summary.
+    """Tell GitHub of `decision`: annotations on `stdout` where it blocks and of what it warns, then the outputs and the
+    step summary.
 
     Raises:
         GateError: a file that GitHub named can't be written.
     """
-    if not decision.allowed:
-        stdout.write(_unmuted(_annotation(decision), environ))
+    told = "" if decision.allowed else _annotation(decision)
+    told += "".join(_warning(check) for check in decision.checks if check.status == "warn")
+    if told:
+        stdout.write(_unmuted(told, environ))
         stdout.flush()
     _append(environ, "GITHUB_OUTPUT", _outputs(decision))
     _append(environ, "GITHUB_STEP_SUMMARY", _summary(decision))
@@ -104,6 +107,10 @@ def _joined(decision: Decision, member: str) -> str:
 def _annotation(decision: Decision) -> str:
     title = f"{_TITLES[decision.decision].partition(' ')[2]} ({decision.reason})"
     return f"::error title={_property(title)}::{_data(f'{decision.message} {decision.hint}'.strip())}\n"
+
+
+def _warning(check: Check) -> str:
+    return f"::warning title={_property(f'The gate warns ({check.name})')}::{_data(check.actual)}\n"
 
 
 def _data(text: str) -> str:

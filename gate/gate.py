@@ -108,7 +108,9 @@ class Gate:
         else:
             attempt.skip("passkey", "none asked for, none given")
         attempt.step = "checkout"
-        self._check_checkout(attempt)
+        from gate.checkout import check_checkout  # noqa: PLC0415 (paid for when used)
+
+        attempt.add(check_checkout(self._checkout, deployment.sha, clean=environment.clean_checkout))
         attempt.step = "replay"
         self._replay.consume([attempt.consumption(approval) for approval in attempt.approvals])
         attempt.ok("replay", "used now, once")
@@ -136,22 +138,6 @@ class Gate:
                 hint="Run the gate in a full clone (fetch-depth: 0), or give it a token for the forge's API.",
             )
         return self._history
-
-    def _check_checkout(self, attempt: "_Attempt") -> None:
-        if self._checkout is None:
-            return attempt.skip("checkout", "there is none")
-        from gate.checkout import head  # noqa: PLC0415 (paid for when used)
-
-        actual = head(self._checkout)
-        if actual != attempt.deployment.sha:
-            raise Denied(
-                "checkout.mismatch",
-                "The checkout does not stand at the commit that is to be deployed.",
-                expected=attempt.deployment.sha,
-                actual=actual,
-                hint="Check out the approved commit, and nothing else, before the gate.",
-            )
-        return attempt.ok("checkout", actual)
 
     def _record(self, attempt: "_Attempt", tokens: Sequence[str]) -> Decision:
         if attempt.store_is_down:
@@ -192,10 +178,13 @@ class _Attempt:
         self._checks: dict[str, Check] = {}
 
     def ok(self, name: str, actual: str) -> None:
-        self._checks[name] = Check(name, "pass", CHECKS[name], actual)
+        self.add(Check(name, "pass", CHECKS[name], actual))
 
     def skip(self, name: str, why: str) -> None:
-        self._checks[name] = Check(name, "skip", "", why)
+        self.add(Check(name, "skip", "", why))
+
+    def add(self, check: Check) -> None:
+        self._checks[check.name] = check
 
     def verified(self, approvals: tuple[Approval, ...]) -> None:
         self.approvals = self.counted = approvals

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from gate.errors import GateError, ReasonCode, Verdict, verdict
 
-CheckStatus = Literal["pass", "fail", "skip"]
+CheckStatus = Literal["pass", "warn", "fail", "skip"]
 Severity = Literal["ok", "warning", "error"]
 
 

@@ -35,6 +35,7 @@ class Environment(NamedTuple):
     separation_of_duties: bool
     max_age: int
     passkey_required: bool
+    clean_checkout: bool = False
 
     def covers(self, repository: str) -> bool:
         """True if `repository` (in lower case) may be deployed here at all."""

@@ -264,10 +264,15 @@ def _passkeys(
     return read_passkeys(party, lists, known, wanting)
 
 
-def _required(node: Node) -> bool:
-    if plain(node, "the word required") != "required":
-        raise bad(node, "passkey must be required, or left out.")
-    return True
+def _only(name: str, value: str) -> Callable[[Node], bool]:
+    """A reader of a field that says one thing, or is left out."""
+
+    def read(node: Node) -> bool:
+        if plain(node, f"the word {value}") != value:
+            raise bad(node, f"{name} must be {value}, or left out.")
+        return True
+
+    return read
 
 
 def _environment(name: str, node: Node, teams: dict[str, list[str]]) -> Environment:
@@ -281,10 +286,11 @@ def _environment(name: str, node: Node, teams: dict[str, list[str]]) -> Environm
     approvals = fields.optional("approvals", _count, 1)
     separation = fields.optional("separation_of_duties", boolean, True)
     max_age = fields.optional("max_age", _max_age, _DEFAULT_MAX_AGE)
-    passkey = fields.optional("passkey", _required, False)
+    passkey = fields.optional("passkey", _only("passkey", "required"), False)
+    clean = fields.optional("checkout", _only("checkout", "clean"), False)
     fields.done()
     approvers = frozenset[str]().union(*entries)
-    return Environment(name, tuple(repositories), approvers, approvals, separation, max_age, passkey)
+    return Environment(name, tuple(repositories), approvers, approvals, separation, max_age, passkey, clean)
 
 
 def _team_or_approver(teams: dict[str, list[str]]) -> Callable[[Node], list[str]]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from gate.models import Decision
 from gate.text import printable
 
-_MARKS = {"pass": ("✓", "green"), "fail": ("✗", "red"), "skip": ("·", "bright_black")}
+_MARKS = {"pass": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skip": ("·", "bright_black")}
 _VERDICTS = {"allow": ("ALLOWED", "green"), "deny": ("DENIED", "red"), "error": ("BLOCKED", "yellow")}
 
 Style = Callable[[str, str], str]

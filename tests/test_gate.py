@@ -234,6 +234,24 @@ def test_the_checkout_must_stand_at_the_approved_commit(world: World) -> None:
     assert world.gate(checkout=clone).check([token], deployment).allowed
 
 
+def test_a_changed_file_warns_and_denies_where_the_checkout_must_be_clean(world: World) -> None:
+    clone = world.folder / "clone"
+    commit(clone, "one", BOB)
+    (clone / "app.py").write_text("print(1)")
+    git(clone, "add", "app.py")
+    sha = commit(clone, "two", BOB)
+    (clone / "app.py").write_text("print(2)")
+    deployment = world.deployment(sha=sha)
+    warned = world.gate(checkout=clone).check([world.token(sha=sha)], deployment)
+    assert (warned.reason, statuses(warned)["checkout"]) == ("allowed", "warn")
+    world.extra = "    checkout: clean\n"
+    for checkout in (clone, None):
+        denied = world.gate(checkout=checkout).check([world.token(sha=sha)], deployment)
+        assert (denied.reason, statuses(denied)["checkout"]) == ("checkout.mismatch", "fail")
+    git(clone, "checkout", "-q", "app.py")
+    assert world.gate(checkout=clone).check([world.token(sha=sha)], deployment).allowed
+
+
 def statuses(decision: gate.Decision) -> dict[str, str]:
     return {check.name: check.status for check in decision.checks}
 

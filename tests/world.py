@@ -39,7 +39,7 @@ environments:
     max_age: 15m
     separation_of_duties: {separation}
     approvals: {approvals}
-{passkeys}"""
+{extra}{passkeys}"""
 
 
 @dataclass
@@ -47,6 +47,7 @@ class World:
     """Everything a decision needs, in one folder. `now` is the gate's clock.
 
     `passkey` says whether alice and bob have one: "" no, "listed", or "required" where the policy also asks for it.
+    `extra` are more lines of the environment.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class World:
     approvals: int = 1
     alg: Any = "Ed25519"
     passkey: str = ""
+    extra: str = ""
     now: float = NOW
     signer: Signer = field(init=False)
 
@@ -78,6 +80,7 @@ class World:
             public_key=base64.b64encode(self.signer.public_key.spki).decode(),
             separation=str(self.separation).lower(),
             approvals=self.approvals,
+            extra=self.extra,
             **self._passkeys(),
         )
 

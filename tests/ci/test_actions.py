@@ -1,6 +1,7 @@
 """What GitHub is told of a decision, and that nothing from outside can tell it anything else."""
 
 import io
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import get_args
@@ -151,6 +152,13 @@ def test_a_denial_is_annotated_once_with_its_reason_and_next_step(tmp_path: Path
     assert outputs["decision"] == "deny"
     assert outputs["approvers"] == outputs["jti"] == outputs["record"] == ""
     assert "Ask for a new one." in _Page(summary).prose
+
+
+def test_a_check_that_warns_is_annotated_whatever_the_decision(tmp_path: Path) -> None:
+    warned = replace(ALLOW, checks=(Check("checkout", "warn", "a checkout", "0123, but changed: a%0Ab\n::error::x"),))
+    _, summary, stdout = told(warned, tmp_path)
+    assert stdout == ("::warning title=The gate warns (checkout)::0123, but changed: a%250Ab\\n::error::x\n")
+    assert "⚠️" in summary
 
 
 def test_the_runner_is_deaf_to_all_but_the_annotation(tmp_path: Path) -> None:

@@ -134,6 +134,9 @@ def _values() -> Iterator[Mistake]:
     for text in ("false", "true", "optional", "Required", '"required"', "[required]", ""):
         edit = ("max_age: 1h", f"passkey: {text}")
         yield f"passkey {text}", edit, f"    passkey: {text}\n", "the word required|must be required"
+    for text in ("dirty", "true", "Clean", '"clean"', "[clean]", ""):
+        edit = ("max_age: 1h", f"checkout: {text}")
+        yield f"checkout {text}", edit, f"    checkout: {text}\n", "the word clean|must be clean"
 
 
 def _windows() -> Iterator[Mistake]:

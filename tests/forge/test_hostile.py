@@ -16,6 +16,9 @@ class Trap:
 
     def __init__(self, folder: Path) -> None:
         self.repo = Repository(folder / "repo")
+        (self.repo.path / "filtered").write_text("one")
+        (self.repo.path / ".gitattributes").write_text("filtered filter=x diff=x\n")
+        self.repo.git("add", "-A")
         self.base, self.head = self.repo.commit(), self.repo.commit()
         self.mark = folder / "mark"
         self.program = folder / "program"
@@ -36,6 +39,8 @@ class Trap:
         checkout.remote_repository(self.repo.path)
         with suppress(GateError):
             checkout.head(self.repo.path)
+        (self.repo.path / "filtered").write_text("changed")
+        assert checkout.check_checkout(self.repo.path, self.head, clean=False).status == "warn"
 
 
 @pytest.fixture
@@ -55,6 +60,7 @@ def trap(tmp_path: Path) -> Trap:
         {"diff.external": "{program}", "filter.x.smudge": "{program}", "diff.x.textconv": "{program}"},
         {"uploadpack.packObjectsHook": "{program}", "core.alternateRefsCommand": "{program}"},
         {"core.hooksPath": "{program}"},
+        {"filter.x.clean": "{program}", "filter.x.process": "{program}", "filter.x.required": "true"},
     ],
     ids=lambda settings: next(iter(settings)),
 )
@@ -92,6 +98,13 @@ def test_the_trap_works(trap: Trap) -> None:
     """Otherwise an unmarked trap would prove nothing."""
     trap.set("core.fsmonitor", "{program}")
     trap.repo.git("status")
+    assert trap.mark.exists()
+
+
+def test_the_trap_of_a_filter_works(trap: Trap) -> None:
+    trap.set("filter.x.clean", "{program}")
+    (trap.repo.path / "filtered").write_text("two")
+    trap.repo.git("diff-index", "-p", "HEAD")
     assert trap.mark.exists()
 
 
