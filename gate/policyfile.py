@@ -11,6 +11,7 @@ from gate.keys import ALGORITHMS, PublicKey, TrustedKey
 from gate.people import People, Person
 from gate.policy import Environment, Policy, RepositoryPattern
 from gate.scope import parse_environment, parse_repository
+from gate.sha256 import parse_sha256
 from gate.strictyaml import Node, parse
 from gate.text import plural, printable
 from gate.tokens import is_approver
@@ -69,12 +70,13 @@ def check_pin(data: bytes, pin: str) -> None:
 
     Raises:
         PolicyError: their SHA-256 is another.
+        UsageError: the pin is no SHA-256.
     """
-    actual = hashlib.sha256(data).hexdigest()
-    if actual != pin.lower():
+    actual, pinned = hashlib.sha256(data).hexdigest(), parse_sha256(pin)
+    if actual != pinned:
         raise PolicyError(
             "The policy is not the one that was pinned.",
-            expected=printable(pin, 80),
+            expected=pinned,
             actual=actual,
             hint="If the change to the policy was reviewed, set --policy-sha256 to the new digest.",
         )

@@ -57,12 +57,13 @@ def load_policy(
 ) -> LoadedPolicy:
     """Read and compile the policy at `location`, a path or `s3://BUCKET/KEY?region=R`.
 
-    `pin` is the SHA-256 (hex) that its bytes must have. `untrusted` are the folders that the commit under deployment
-    decides on: a policy inside could have been changed by the very commit that it judges, so it needs its pin; a replay
-    store or an audit log inside starts anew with each clean checkout. `unsafe_from_checkout` accepts both.
+    `pin` is the SHA-256 (gate.sha256) that its bytes must have. `untrusted` are the folders that the commit under
+    deployment decides on: a policy inside could have been changed by the very commit that it judges, so it needs its
+    pin; a replay store or an audit log inside starts anew with each clean checkout. `unsafe_from_checkout` accepts both.
 
     Raises:
         PolicyError: it can't be read, is not the pinned one, lies in such a folder, or does not compile.
+        UsageError: the pin is no SHA-256.
     """
     data, path = _read(location)
     folders = [] if unsafe_from_checkout else untrusted

@@ -264,6 +264,27 @@ def test_a_link_in_the_checkout_is_in_the_checkout(tmp_path: Path) -> None:
     )
 
 
+def test_a_pin_is_taken_as_people_have_it(home: Path) -> None:
+    pin = hashlib.sha256((home / "gate.yaml").read_bytes()).hexdigest()
+    printed = subprocess.run(["sha256sum", "gate.yaml"], cwd=home, capture_output=True, text=True, check=True).stdout
+
+    def reason(pin: str) -> str:
+        by_option = json.loads(gate(home, "verify", *ABOUT, "--json", "--policy-sha256", pin).stdout)["reason"]
+        by_variable = json.loads(gate(home, "verify", *ABOUT, "--json", env={"GATE_POLICY_SHA256": pin}).stdout)[
+            "reason"
+        ]
+        assert by_option == by_variable
+        return str(by_option)
+
+    for form in (pin, printed, f"{pin}\r\n", f"sha256:{pin}", f"SHA256:{pin.upper()}\n", f" {pin} *gate.yaml"):
+        assert reason(form) == "token.missing", form
+    for wrong in (pin[:-1], f"{pin} {pin}", f"{printed}{printed}", f"sha512:{pin}", f"md5:{pin}", "main", f"{pin}none"):
+        assert reason(wrong) == "usage.invalid", wrong
+    assert reason(printed.replace(pin, "0" * 64)) == "policy.invalid"
+    assert reason("none\n") == "token.missing"
+    assert reason(" \n") == "usage.invalid"
+
+
 def test_an_empty_pin_is_no_pin(home: Path) -> None:
     done = gate(home, "verify", *ABOUT, "--json", "--policy-sha256", "")
     assert json.loads(done.stdout)["reason"] == "usage.invalid"

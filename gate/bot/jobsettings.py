@@ -9,13 +9,13 @@ from gate.http import is_safe
 from gate.policy import RepositoryPattern
 from gate.policyfile import repository_pattern
 from gate.scope import parse_environment
+from gate.sha256 import parse_sha256
 from gate.strictyaml import Node
 from gate.text import printable
 
 Kind = Literal["github", "gitlab"]
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class CiIssuer(NamedTuple):
@@ -111,10 +111,12 @@ def _name(node: Node) -> str:
 
 
 def _sha256(node: Node) -> bytes:
-    text = (node.text or "").lower()
-    if not _SHA256.fullmatch(text):  # not repeated: it may be the token itself
-        raise bad(node, "sha256 is the SHA-256 of the token, in 64 hex digits.", "Never write the token here.")
-    return bytes.fromhex(text)
+    try:
+        return bytes.fromhex(parse_sha256(node.text or ""))
+    except UsageError:  # what stands there is not repeated: it may be the token itself
+        raise bad(
+            node, "sha256 is the SHA-256 of the token, in 64 hex digits.", "Never write the token here."
+        ) from None
 
 
 def _environment(node: Node) -> str:

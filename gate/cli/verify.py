@@ -151,11 +151,11 @@ def _undecided(error: GateError, deployment: Deployment) -> Decision:
 def _pin(options: _Options) -> str:
     """The digest that the policy must have. Empty is what an unset variable looks like, and pins nothing silently."""
     pin = os.environ.get("GATE_POLICY_SHA256") if options.policy_sha256 is None else options.policy_sha256
-    if pin == "":
+    if pin is not None and not pin.strip():
         raise UsageError(
             "The policy's SHA-256 is empty.", hint="Is the variable that it comes from set? For no pin write none."
         )
-    return "" if pin in (None, "none") else pin
+    return "" if pin is None or pin.strip() == "none" else pin
 
 
 def _tokens(given: Sequence[str]) -> list[str]:

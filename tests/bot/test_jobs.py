@@ -317,7 +317,7 @@ oidc:
   - {{issuer: https://gitlab.com, kind: gitlab, repositories: [acme/web/*]}}
 tokens:
   - name: jenkins
-    sha256: {TOKEN.sha256.hex()}
+    sha256: {TOKEN.sha256.hex().upper()}  -
     repositories: ["Acme/*"]
     environments: [production]
 """

@@ -7,7 +7,7 @@ import re
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from gate.errors import PolicyError
+from gate.errors import PolicyError, UsageError
 from gate.policyfile import check_pin, compile_policy
 from tests.core.authenticator import ORIGIN, RP_ID
 from tests.core.mint import ED25519, PASSKEYS, POLICY, spki
@@ -156,14 +156,14 @@ def test_the_pin_is_that_of_the_bytes() -> None:
     data = POLICY.encode()
     check_pin(data, hashlib.sha256(data).hexdigest())
     check_pin(data, hashlib.sha256(data).hexdigest().upper())
-    for pin in (
-        "",
-        "0" * 64,
-        hashlib.sha256(data).hexdigest()[:63],
-        hashlib.sha256(data + b"\n").hexdigest(),
-        "\x1b[2J",
+    for pin, wrong in (
+        ("", UsageError),
+        ("0" * 64, PolicyError),
+        (hashlib.sha256(data).hexdigest()[:63], UsageError),
+        (hashlib.sha256(data + b"\n").hexdigest(), PolicyError),
+        ("\x1b[2J", UsageError),
     ):
-        with pytest.raises(PolicyError) as caught:
+        with pytest.raises(wrong) as caught:
             check_pin(data, pin)
         assert caught.value.expected.isprintable()
         assert caught.value.hint
