@@ -59,7 +59,7 @@ def load_policy(
 
     `pin` is the SHA-256 (gate.sha256) that its bytes must have. `untrusted` are the folders that the commit under
     deployment decides on: a policy inside could have been changed by the very commit that it judges, so it needs its
-    pin; a replay store or an audit log inside starts anew with each clean checkout. `unsafe_from_checkout` accepts both.
+    pin; a replay store or an audit log inside starts anew with each checkout. `unsafe_from_checkout` accepts both.
 
     Raises:
         PolicyError: it can't be read, is not the pinned one, lies in such a folder, or does not compile.
