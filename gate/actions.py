@@ -16,7 +16,7 @@ from gate.deployment import Deployment
 from gate.errors import GateError
 from gate.files import open_now
 from gate.models import Check, Decision
-from gate.text import printable
+from gate.text import legible, printable
 
 _TITLES = {
     "allow": "✅ Deployment approved",
@@ -114,7 +114,7 @@ def _warning(check: Check) -> str:
 
 
 def _data(text: str) -> str:
-    return printable(text, 2000).replace("%", "%25")  # the runner also unescapes line ends, but none is left here
+    return legible(text).replace("%", "%25")  # the runner also unescapes line ends, but none is left here
 
 
 def _property(text: str) -> str:
@@ -182,13 +182,13 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def _code(value: Any) -> str:
-    text = "" if value is None else printable(str(value))
+    text = "" if value is None else legible(str(value))
     return f"<code>{escape(text)}</code>" if text.strip() else ""
 
 
 def _prose(text: str) -> str:
     """`text` as HTML: plain words as they are; quoted commands, and whatever else is not plain prose, as code."""
-    parts = _COMMAND.split(printable(text, 2000))
+    parts = _COMMAND.split(legible(text))
     return " ".join(_code(part) if odd % 2 else " ".join(map(_word, part.split())) for odd, part in enumerate(parts))
 
 

@@ -11,11 +11,15 @@ _MOST_MARKS = 3  # on one letter: more than people write, and few enough not to 
 
 
 def printable(text: str, limit: int = 300) -> str:
-    """`text` with every character that does not print (controls, newlines, bidi marks, lone surrogates), or does not
-    show, written as an escape, cut to `limit` characters. A log line or a terminal can't be driven by it, nor a runner
-    that takes `##[` anywhere in a line for a command of its own, and no page is painted over by it."""
-    if len(text) > limit:
-        text = text[: limit - 1] + "…"
+    """Text of others, as it enters a sentence of ours: cut to `limit` characters, and made `legible`."""
+    return legible(text if len(text) <= limit else f"{text[: limit - 1]}…")
+
+
+def legible(text: str) -> str:
+    """`text`, whole, with every character that does not print (controls, newlines, bidi marks, lone surrogates), or
+    does not show, written as an escape. A log line or a terminal can't be driven by it, nor a runner that takes `##[`
+    anywhere in a line for a command of its own, and no page is painted over by it. Our own sentences are shown so: what
+    to do next stands at their end."""
     text = text.replace("##[", "# #[")
     if text.isascii() and text.isprintable():
         return text

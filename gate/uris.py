@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote
 from gate.errors import UsageError
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")  # RFC 3986 §3.1
+_LONGEST = 4096  # characters: the longest path, and more than any other URI needs
 _BINARY = re.compile(r"pkcs11:", re.IGNORECASE)  # its id is bytes, percent-encoded (RFC 7512 §2.3)
 
 
@@ -74,9 +75,11 @@ def parse_uri(text: str) -> Uri:
     """Take a URI apart.
 
     Raises:
-        UsageError: it has no scheme, a fragment, the same option twice, or what does not print, however it is encoded
-            (in a `pkcs11:` URI, as it stands).
+        UsageError: it is too long, has no scheme, a fragment, the same option twice, or what does not print, however
+            it is encoded (in a `pkcs11:` URI, as it stands).
     """
+    if len(text) > _LONGEST:
+        raise UsageError(f"a URI has at most {_LONGEST} characters", actual=f"{text[:100]!a} and more")
     if not (text if _BINARY.match(text) else unquote(text)).isprintable() or " " in text:
         raise UsageError("a URI holds only printable characters, and no spaces", actual=ascii(text))
     scheme, colon, rest = text.partition(":")

@@ -15,7 +15,7 @@ import click
 
 from gate import __version__
 from gate.errors import GateError, UsageError, exit_code
-from gate.text import printable
+from gate.text import legible, printable
 
 _COMMANDS = {
     "init": "gate.cli.init:init",
@@ -75,10 +75,10 @@ def json_option(command: F) -> F:
 
 def complain(error: GateError) -> None:
     """Say on stderr what is wrong, expected against actual, and what to do next."""
-    click.echo(f"gate: {printable(error.message, 1000)}", err=True)
+    click.echo(f"gate: {legible(error.message)}", err=True)
     for label, text in (("expected", error.expected), ("actual", error.actual), ("next", error.hint)):
         if text:
-            click.echo(f"  {label + ':':<10}{printable(text, 1000)}", err=True)
+            click.echo(f"  {label + ':':<10}{legible(text)}", err=True)
 
 
 def main() -> None:
@@ -116,7 +116,7 @@ def _explained(error: Exception) -> GateError:
     if isinstance(error, GateError):
         return error
     if isinstance(error, click.ClickException):
-        return UsageError(_TOKEN.sub("(a token)", error.format_message()), hint="Run it with --help.")
+        return UsageError(printable(_TOKEN.sub("(a token)", error.format_message()), 2000), hint="Run it with --help.")
     if isinstance(error, OSError) and error.filename is None:  # of a stream; where a file can fail, it is caught there
         return GateError("The answer can't be written.", hint="See to the disk, or to whatever reads it.")
     return GateError(f"a bug of its own ({type(error).__name__})", hint="Please report it, with what you ran.")

@@ -12,7 +12,7 @@ from gate.cli.deploybot import Bot
 from gate.cli.target import Target
 from gate.errors import Denied, UsageError
 from gate.requester import Asked, Requester, Standing, check_audience, check_url, github_id_token, tokens_of
-from gate.text import plural, printable
+from gate.text import legible, plural, printable
 
 
 def ask(bot: Bot, target: Target, commands: TextIO | None) -> tuple[Asked, Standing]:
@@ -63,7 +63,7 @@ def received(bot: Bot, asked: Asked, standing: Standing) -> tuple[str, ...]:
 
 
 def _say(text: str) -> None:
-    click.echo(f"gate: {printable(text, 1000)}", err=True)
+    click.echo(f"gate: {legible(text)}", err=True)
 
 
 def _told(standing: Standing) -> str:

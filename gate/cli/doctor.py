@@ -17,7 +17,7 @@ from gate.doctor import examine_bases, examine_file, examine_policy, examine_sig
 from gate.errors import GateError
 from gate.models import Finding
 from gate.signers import Guarded, open_signer
-from gate.text import printable
+from gate.text import legible
 from gate.wiring import LoadedPolicy, load_policy
 
 if TYPE_CHECKING:
@@ -127,6 +127,6 @@ def _examine_files(policy: Path, base: Path) -> list[Finding]:
 
 def _show(finding: Finding) -> None:
     mark, colour = _MARKS[finding.severity]
-    click.echo(f"{click.style(mark, fg=colour)} {printable(finding.subject)}: {printable(finding.message)}")
+    click.echo(f"{click.style(mark, fg=colour)} {legible(finding.subject)}: {legible(finding.message)}")
     if finding.fix:
-        click.echo(f"    fix: {printable(finding.fix)}")
+        click.echo(f"    fix: {legible(finding.fix)}")

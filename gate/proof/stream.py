@@ -14,7 +14,7 @@ from gate.proof.places import places
 from gate.proof.used import Used
 from gate.record import START, AnyRecord, Record, RecordError, digest, last_allowed, parse
 from gate.reverify import Unproved
-from gate.text import printable
+from gate.text import legible, printable
 
 _NOTHING = "no record stands here"
 
@@ -163,7 +163,7 @@ class Walk:
                 yield self._fault("altered", seq, message)
 
     def _fault(self, kind: FaultKind, seq: int, message: str) -> Fault:
-        return Fault(kind, printable(message, 600), self._stream, seq, seq, self._log.uri(self._stream, seq))
+        return Fault(kind, legible(message), self._stream, seq, seq, self._log.uri(self._stream, seq))
 
 
 def _where(record: AnyRecord, stream: Stream, seq: int) -> str:

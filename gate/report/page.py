@@ -10,7 +10,7 @@ from typing import Any
 from gate.report import DAY, NEWEST, Report, Row
 from gate.report.chart import chart, svg
 from gate.report.words import EVENTS, WORDS
-from gate.text import plural, printable, utc
+from gate.text import legible, plural, printable, utc
 
 _LABELS = {"allow": "Allowed", "deny": "Refused", "error": "Not decided"}
 
@@ -93,7 +93,7 @@ def _proof(report: Report) -> Iterator[str]:
         yield '<section class="proof bad"><h2>✗ The audit log is not proved</h2>'
         records = plural(report.records + report.left_out, "record")
         yield f"<p>{plural(report.finding_count, 'finding')} in {records}{_left_out(report)}:</p><ul>"
-        yield from (f"<li>{_text(finding, 1000)}</li>" for finding in report.findings)
+        yield from (f"<li>{escape(legible(finding))}</li>" for finding in report.findings)
         yield f"<li>… and {more:,} more: gate audit verify</li></ul></section>" if more else "</ul></section>"
         return
     if report.is_blank:

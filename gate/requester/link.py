@@ -133,7 +133,7 @@ class Link:
 
     def _refusal(self, status: int, error: Mapping[str, str], token: str) -> GateError:
         """The other side's own error, without the token that it was sent."""
-        said = {name: printable(text.replace(token, "(a token)"), 500) for name, text in error.items()}
+        said = {name: printable(text.replace(token, "(a token)"), 2000) for name, text in error.items()}
         actual = said["actual"] or f"HTTP {status}"
         if status >= 500 or status in _PASSING:
             return BotUnavailable(said["message"], hint=said["hint"] or "Try again later.", actual=actual)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.text import plural, printable, utc
+from gate.text import legible, plural, printable, utc
 
 
 @given(st.text(st.characters()), st.integers(1, 400))
@@ -36,6 +36,12 @@ def test_nothing_that_drives_a_terminal_is_left(text: str, limit: int) -> None:
 )
 def test_what_is_shown(text: str, shown: str) -> None:
     assert printable(text, 10 if text.startswith("xx") else 300) == shown
+
+
+@given(st.text(st.characters()))
+def test_our_own_sentences_are_made_fit_to_show_in_the_same_way_and_never_cut(text: str) -> None:
+    assert legible(text) == printable(text, len(text) + 1)
+    assert legible(f"{'x' * 10_000}{text}").startswith("x" * 10_000)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from gate.errors import UsageError, verdict
 from gate.proof.search import Answer, records_on
 from gate.record import EventKind, Happened, Record
 from gate.scope import parse_repository
-from gate.text import plural, printable, utc
+from gate.text import legible, plural, printable, utc
 
 _VERDICTS = {"allow": ("allowed", "green"), "deny": ("denied ", "red"), "error": ("blocked", "yellow")}
 _EVENTS: Mapping[EventKind, str] = {
@@ -110,13 +110,13 @@ def _line(answer: Answer) -> str:
         what + (f" run {printable(deployment.run_id)}" if deployment.run_id else ""),
     ]
     if answer.doubt:
-        parts.insert(2, click.style(f"NOT PROVED: {printable(answer.doubt)}", fg="red"))
+        parts.insert(2, click.style(f"NOT PROVED: {legible(answer.doubt)}", fg="red"))
     return "  ".join(parts)
 
 
 def _decided(record: Record) -> str:
     if not record.allowed:
-        return f"{record.reason}: {printable(record.message)}"
+        return f"{record.reason}: {printable(record.message, 2000)}"
     return "approved by " + ", ".join(
         printable(approval["approver"])
         + (f' ("{printable(approval["reason"])}")' if approval.get("reason") else "")
@@ -127,7 +127,7 @@ def _decided(record: Record) -> str:
 
 def _happened(record: Happened) -> str:
     what = _EVENTS[record.event].format(record.who or "somebody")
-    return f"{what}: {printable(record.message)}" if record.message else what
+    return f"{what}: {printable(record.message, 2000)}" if record.message else what
 
 
 def _decision(answer: Answer, record: Record) -> dict[str, Any]:
