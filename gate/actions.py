@@ -22,6 +22,7 @@ _TITLES = {
     "allow": "✅ Deployment approved",
     "deny": "⛔ Deployment blocked",
     "error": "⚠️ Deployment blocked: no decision could be made",
+    "none": "🔎 Dry run: nothing was decided",
 }
 _MARKS = {"pass": "✅", "warn": "⚠️", "fail": "❌", "skip": "skipped"}
 # A word of plain prose: nothing that GitHub could turn into something else (@name, #1, GH-1, a URL, :emoji:, a commit).
@@ -106,7 +107,8 @@ def _joined(decision: Decision, member: str) -> str:
 
 def _annotation(decision: Decision) -> str:
     title = f"{_TITLES[decision.decision].partition(' ')[2]} ({decision.reason})"
-    return f"::error title={_property(title)}::{_data(f'{decision.message} {decision.hint}'.strip())}\n"
+    kind = "notice" if decision.decision == "none" else "error"
+    return f"::{kind} title={_property(title)}::{_data(f'{decision.message} {decision.hint}'.strip())}\n"
 
 
 def _warning(check: Check) -> str:

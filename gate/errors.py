@@ -5,7 +5,7 @@
 
 from typing import Literal
 
-Verdict = Literal["allow", "deny", "error"]
+Verdict = Literal["allow", "deny", "error", "none"]
 
 ReasonCode = Literal[
     "allowed",
@@ -41,6 +41,7 @@ ReasonCode = Literal[
     "policy.invalid",
     "usage.invalid",
     "internal.error",
+    "dry_run",
 ]
 
 _CONFIGURATION = {"policy.invalid", "usage.invalid"}
@@ -48,17 +49,18 @@ _UNDECIDED = {"replay.unavailable", "audit.unavailable", "bot.unavailable", "int
 
 
 def verdict(reason: ReasonCode) -> Verdict:
-    """The verdict that a reason code stands for: only `allowed` allows."""
-    if reason == "allowed":
-        return "allow"
+    """The verdict that a reason code stands for: only `allowed` allows, and a dry run that found no fault is none."""
+    if reason in ("allowed", "dry_run"):
+        return "allow" if reason == "allowed" else "none"
     return "error" if reason in _CONFIGURATION or reason in _UNDECIDED else "deny"
 
 
 def exit_code(reason: ReasonCode) -> int:
-    """The process exit code for a reason: 0 allowed, 1 denied, 2 usage or configuration, 3 could not decide."""
+    """The process exit code for a reason: 0 allowed, 1 denied, 2 usage or configuration, 3 could not decide, 4 nothing
+    to decide. A dry run never ends with 0: a pipeline takes that for an allow."""
     if reason in _CONFIGURATION:
         return 2
-    return {"allow": 0, "deny": 1, "error": 3}[verdict(reason)]
+    return {"allow": 0, "deny": 1, "error": 3, "none": 4}[verdict(reason)]
 
 
 class GateError(Exception):

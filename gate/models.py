@@ -106,7 +106,7 @@ class Decision:
 
     @property
     def decision(self) -> Verdict:
-        """`allow`, `deny`, or `error` where the gate could not decide."""
+        """`allow`, `deny`, `error` where the gate could not decide, or `none` of a dry run that found no fault."""
         return verdict(self.reason)
 
     @property

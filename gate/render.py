@@ -6,7 +6,12 @@ from gate.models import Decision
 from gate.text import legible
 
 _MARKS = {"pass": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skip": ("·", "bright_black")}
-_VERDICTS = {"allow": ("ALLOWED", "green"), "deny": ("DENIED", "red"), "error": ("BLOCKED", "yellow")}
+_VERDICTS = {
+    "allow": ("ALLOWED", "green"),
+    "deny": ("DENIED", "red"),
+    "error": ("BLOCKED", "yellow"),
+    "none": ("DRY RUN", "cyan"),
+}
 
 Style = Callable[[str, str], str]
 

@@ -89,6 +89,23 @@ def check_separation(
     return counted
 
 
+def check_anyone(deployment: Deployment, policy: Policy, commits: Sequence[Commit]) -> None:
+    """Check that enough of the environment's approvers neither triggered the run nor had a hand in one of `commits`.
+
+    Raises:
+        Denied: too few; whoever approves, separation of duties would deny.
+    """
+    environment = policy.environments[deployment.environment]
+    verdicts = [
+        (policy.people.canonical(approver), separate_duties(policy.people, approver, deployment.actors, commits))
+        for approver in sorted(environment.approvers)
+    ]
+    free = {person for person, denial in verdicts if denial is None}
+    first = next((denial for _, denial in verdicts if denial), None)
+    if first and len(free) < environment.approvals:
+        raise first
+
+
 def check_age(approvals: Iterable[Approval], environment: Environment) -> None:
     """Check that no approval outlives what the environment allows.
 
@@ -217,3 +234,4 @@ CHECKS = {
     "replay": "never used before",
     "record": "written before anything is allowed",
 }
+WITHOUT_APPROVAL = {"deployment", "separation", "checkout", "replay", "record"}  # what of it a dry run looks at

@@ -29,6 +29,7 @@ class _Options(NamedTuple):
     policy_sha256: str | None
     unsafe_policy_from_checkout: bool
     bot: Bot
+    dry_run: bool
     commands: TextIO | None  # where GitHub listens; None where this is not GitHub
 
 
@@ -55,6 +56,11 @@ class _Options(NamedTuple):
     type=click.Path(path_type=Path),
     help="The checkout to be deployed.  [default: the one around the current folder]",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Check only what needs no approval; ask nobody, use up and record nothing. Never ends with 0.",
+)
 @json_option
 def verify(
     approval: tuple[str, ...],
@@ -65,12 +71,13 @@ def verify(
     *,
     rerun: bool,
     unsafe_policy_from_checkout: bool,
+    dry_run: bool,
     as_json: bool,
     **named: Any,
 ) -> None:
     """Decide whether one deployment may run. Exit code 0: allowed; anything else blocks.
 
-    1: denied. 2: usage or configuration. 3: could not decide.
+    1: denied. 2: usage or configuration. 3: could not decide. 4: a dry run that found no fault.
 
     \b
     Example:
@@ -79,7 +86,7 @@ def verify(
     on_github = named["from_ci"] and os.environ.get("GITHUB_ACTIONS") == "true"
     commands = (sys.stderr if as_json else sys.stdout) if on_github else None
     bot = Bot(deploy_bot, wait, rerun)
-    options = _Options(approval, policy, policy_sha256, unsafe_policy_from_checkout, bot, commands)
+    options = _Options(approval, policy, policy_sha256, unsafe_policy_from_checkout, bot, dry_run, commands)
     decision = _decide(options, Named(**named))
     if as_json:
         click.echo(json.dumps(decision.as_json()))
@@ -117,6 +124,8 @@ def _check(options: _Options, named: Named) -> Decision:
         checkout, api_url=os.environ.get("GITHUB_API_URL", ""), token=os.environ.get("GITHUB_TOKEN", "")
     )
     gate = Gate(loaded.policy, loaded.replay_store(), loaded.audit_log(), history=history, checkout=checkout)
+    if options.dry_run:
+        return gate.preflight(target.deployment)
     tokens = _tokens(options.approval)
     if options.bot.url:
         return _check_asked(gate, tokens, options, target)
@@ -124,12 +133,16 @@ def _check(options: _Options, named: Named) -> Decision:
 
 
 def _check_asked(gate: Gate, tokens: list[str], options: _Options, target: Target) -> Decision:
-    """The same, with the tokens that the deploy-bot hands out, and the request that they answer."""
+    """The same, with the tokens that the deploy-bot hands out, and the request that they answer. People are asked only
+    for what no other check would deny."""
     from gate.cli.asking import ask, received  # noqa: PLC0415 (paid for when used)
 
     try:
         if target.deployment.request_id:
             raise UsageError("With --deploy-bot, the request is what the deploy-bot says.", hint="Drop --request-id.")
+        early = gate.preflight(target.deployment, record=True)
+        if early.reason != "dry_run":
+            return early
         asked, standing = ask(options.bot, target, options.commands)
     except GateError as error:
         return _undecided(error, target.deployment)

@@ -131,7 +131,7 @@ DECISION_RULES = PLACE_RULES | {
     "version": Rule(one_of(VERSION)),
     "decided_at": NUMBER,
     "decision": TEXT,
-    "reason": Rule(one_of(*get_args(ReasonCode))),
+    "reason": Rule(one_of(*(code for code in get_args(ReasonCode) if verdict(code) != "none"))),
     "message": TEXT,
     "deployment": DEPLOYMENT,
     "approvals": Rule(list_of(object_of(_APPROVAL_RULES, "approvals: "))),

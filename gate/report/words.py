@@ -37,6 +37,7 @@ WORDS: dict[ReasonCode, str] = {
     "policy.invalid": "The policy was not usable",
     "usage.invalid": "The gate was called wrongly",
     "internal.error": "The gate met a bug of its own",
+    "dry_run": "Nothing was decided",
 }
 
 EVENTS: dict[EventKind, str] = {

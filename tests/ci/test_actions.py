@@ -177,7 +177,8 @@ def test_an_annotation_is_escaped_as_the_runner_unescapes_it(tmp_path: Path) -> 
 def test_every_reason_can_be_announced(reason: ReasonCode, tmp_path: Path) -> None:
     outputs, summary, stdout = told(with_text("why", reason), tmp_path)
     assert outputs["reason"] == reason
-    assert stdout.count("::error ") == (reason != "allowed")
+    assert stdout.count("::error ") == (reason not in ("allowed", "dry_run"))
+    assert stdout.count("::notice ") == (reason == "dry_run")
     assert _Page(summary)
 
 

@@ -260,8 +260,11 @@ def test_verify_that_is_declined_is_denied(world: World, bot: FakeBot) -> None:
 
 
 def test_a_refusal_that_can_t_be_recorded_is_one(world: World, bot: FakeBot) -> None:
-    bot.on_ask = lambda request: request.decline(BOB, "not on a Friday")
-    (world.folder / "audit").write_text("no folder")
+    def decline(request: Request) -> None:
+        request.decline(BOB, "not on a Friday")
+        (world.folder / "audit").write_text("no folder")  # the log was there when people were asked
+
+    bot.on_ask = decline
     code, answer = verify(world, bot)
     assert (code, answer["reason"], answer["record"]) == (1, "approval.declined", None)
     assert [(check["name"], check["status"]) for check in answer["checks"]] == [("request", "fail"), ("record", "fail")]
