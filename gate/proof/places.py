@@ -1,23 +1,29 @@
 """Where records stand in a log, and what stands there."""
 
+import re
 from array import array
 from collections.abc import Iterator
 
 from gate.audit import AuditLog, NotARecord, parse_record_path
 from gate.models import Stream
-from gate.proof.events import Event, Fault
+from gate.proof.events import Event, Fault, Note
 from gate.replay import ReplayStore
-from gate.text import printable
+from gate.text import plural, printable
 
 _PATIENCE = 10_000  # empty places in a row, after which no more are looked at
+# What the desktops of macOS and Windows, and NFS, leave in a folder that was only looked at or copied.
+_LEFT_BEHIND = re.compile(r"(?:.*/)?(?:\.DS_Store|\._[^/]*|\.nfs[0-9A-Fa-f]+|(?i:thumbs\.db|desktop\.ini))", re.DOTALL)
 
 
 def survey(log: AuditLog, heads: ReplayStore | None, ends: dict[Stream, int]) -> Iterator[Event]:
     """Fill `ends` with every stream there is, and the number of its newest record; tell what has no place."""
     anchors = _Anchors(log, heads, ends) if heads else None
+    left_behind, example = 0, ""
     for path in log.listing():
         place = parse_record_path(path)
-        if place is None or place.seq == 0:
+        if place is None and _LEFT_BEHIND.fullmatch(path):
+            left_behind, example = left_behind + 1, example or path
+        elif place is None or place.seq == 0:
             yield Fault("stray", f"{printable(path)} is no record")
         elif place.seq > ends.get(place.stream, 0):
             if anchors:
@@ -26,6 +32,8 @@ def survey(log: AuditLog, heads: ReplayStore | None, ends: dict[Stream, int]) ->
                 ends[place.stream] = place.seq
     if anchors:
         yield from anchors.inserted()
+    if left_behind:
+        yield Note(f"{plural(left_behind, 'file')} that desktops leave behind, and no record: {printable(example)}.")
 
 
 class _Anchors:

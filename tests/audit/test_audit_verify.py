@@ -20,6 +20,15 @@ class TestVerify:
         assert (done.code, done.err) == (0, "")
         assert done.out == "PROVED  6 records in 1 stream: 4 allows verified again, under the policy that decided.\n"
 
+    def test_a_log_that_was_copied_through_a_laptop_is_proved(self, run: Run, book: Book) -> None:
+        for folder in (book.file(1).parent, book.world.folder / "audit"):
+            (folder / ".DS_Store").write_bytes(b"Bud1")
+        done = run("verify")
+        assert (done.code, done.err) == (0, "")
+        note, proved = done.out.splitlines()
+        assert note.startswith("! 2 files that desktops leave behind, and no record: ")
+        assert proved.startswith("PROVED  6 records in 1 stream: ")
+
     def test_a_log_without_records_is_not_called_proved(self, run: Run) -> None:
         done = run("verify", "--offline", "--audit", "file:nowhere")
         assert done.code == 0

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gate.canonical import canonical
 from gate.models import Head, Stream
 from gate.proof import Fault, prove
@@ -120,6 +122,33 @@ class TestInserted:
         [fault] = [event for event in book.prove() if isinstance(event, Fault)]
         assert fault.kind == "stray"
         assert fault.message.isprintable()
+
+    @pytest.mark.parametrize(
+        "name",
+        [".DS_Store", "._.DS_Store", "._seq=000000000001.json", "Thumbs.db", "desktop.ini", ".nfs00000000004a1c03"],
+    )
+    @pytest.mark.parametrize("offline", [True, False])
+    def test_what_desktops_leave_behind_is_a_note(self, book: Book, name: str, *, offline: bool) -> None:
+        for folder in (book.world.folder / "audit", book.file(1).parent, book.file(1).parent.parent):
+            (folder / name).write_bytes(b"\0")
+        events = book.prove(offline=offline)
+        assert faults(events) == []
+        [note] = [note for note in notes(events) if not note.startswith("OFFLINE")]
+        assert note.startswith("3 files that desktops leave behind, and no record: ")
+        assert name in note
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "seq=1.json", "seq=000000000001.json~", "seq=000000000001 2.json", "Seq=000000000001.json", ".seq=1.json",
+            "DS_Store", ".DS_Store.json", ".nfs", ".nfs-record", "thumbs.db/seq", "x._", ".DS_Store\n",
+        ],
+    )  # fmt: skip
+    def test_what_only_resembles_that_or_a_record_is_a_finding(self, book: Book, name: str) -> None:
+        file = book.file(1).parent / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(book.file(1).read_bytes())
+        assert book.faults() == [("stray", 0, 0)]
 
     def test_a_stream_that_nobody_anchored(self, book: Book) -> None:
         shutil.copytree(book.file(1).parent, book.file(1).parent.with_name("staging"))
