@@ -112,16 +112,16 @@ def _is_below(path: Path, folder: Path) -> bool:
 
 
 def open_history(checkout: Path | None, *, api_url: str, token: str) -> "History | None":
-    """Whom to ask who wrote the commits: the checkout first, then GitHub's API where there is its URL or a token."""
+    """Whom to ask who wrote the commits: the checkout first, then the GitHub whose API is at `api_url`, if any."""
     sources: list[History] = []
     if checkout:
         from gate.forge.git import LocalGit  # noqa: PLC0415 (paid for when used)
 
         sources.append(LocalGit(checkout))
-    if api_url or token:
+    if api_url:
         from gate.forge.github import GitHub  # noqa: PLC0415 (paid for when used)
 
-        sources.append(GitHub(api_url or "https://api.github.com", token or None))
+        sources.append(GitHub(api_url, token or None))
     if not sources:
         return None
     from gate.forge.firstwhole import FirstWhole  # noqa: PLC0415 (paid for when used)

@@ -11,6 +11,7 @@ from gate.checkout import find, head, remote_repository
 from gate.ci import CiRun, detect
 from gate.deployment import Deployment
 from gate.errors import UsageError
+from gate.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,8 +47,8 @@ def target_options(command: F) -> F:
             "--actor", multiple=True, help="Who triggered the run: a login or an e-mail address. Repeat for a re-run."
         ),
         click.option("--environment", default="", envvar="GATE_ENVIRONMENT", help="Where to, e.g. production."),
-        click.option("--sha", default="", envvar="GATE_SHA", help="At which commit: the whole id."),
-        click.option("--repository", default="", envvar="GATE_REPOSITORY", help="What is to be deployed: owner/name."),
+        click.option("--sha", default="", help="At which commit: the whole id."),
+        click.option("--repository", default="", help="What is to be deployed: owner/name."),
     ):
         command = option(command)
     return command
@@ -63,16 +64,48 @@ def find_target(named: Named) -> Target:
         raise UsageError("Which environment?", hint="Add --environment, or set GATE_ENVIRONMENT.")
     run = (detect(os.environ) if named.from_ci else None) or CiRun(ci="")
     checkout = _checkout(named, run)
+    repository = (
+        named.repository
+        or _said("repository", os.environ.get("GATE_REPOSITORY", ""), lambda: _known_repository(run, checkout))
+        or run.repository
+        or _found(remote_repository, checkout, named, "repository")
+    )
+    said_sha = named.sha or _said("sha", os.environ.get("GATE_SHA", ""), lambda: run.sha)
     deployment = Deployment(
-        repository=named.repository or run.repository or _found(remote_repository, checkout, named, "repository"),
-        sha=named.sha or _sha(run, checkout, named),
+        repository=repository,
+        sha=said_sha or _sha(run, checkout, named),
         environment=named.environment,
         actors=tuple(dict.fromkeys((*named.actor, *run.actors))),
         run_id=named.run_id or run.run_id,
-        repository_id=named.repository_id or run.repository_id,
+        repository_id=named.repository_id or (run.repository_id if _same(repository, run.repository) else ""),
         request_id=named.request_id,
     )
     return Target(deployment, run, checkout)
+
+
+def _said(what: str, value: str, look: Callable[[], str | None]) -> str:
+    """What a variable says, which an earlier step can have set: only an option overrules what the CI knows.
+
+    Raises:
+        UsageError: it contradicts what `look` finds.
+    """
+    known = look() if value else None
+    if known and not _same(value, known):
+        raise UsageError(
+            f"GATE_{what.upper()} names another {what} than the CI or the checkout.",
+            expected=printable(known, 100),
+            actual=printable(value, 100),
+            hint=f"If it is meant, say so on the command line: --{what}. Otherwise unset the variable.",
+        )
+    return value
+
+
+def _same(one: str, other: str) -> bool:
+    return one.lower() == other.lower()
+
+
+def _known_repository(run: CiRun, checkout: Path | None) -> str | None:
+    return run.repository or (remote_repository(checkout) if checkout else None)
 
 
 def _checkout(named: Named, run: CiRun) -> Path | None:

@@ -28,6 +28,7 @@ class _Options(NamedTuple):
     policy: str
     policy_sha256: str | None
     unsafe_policy_from_checkout: bool
+    github_api_url: str
     bot: Bot
     dry_run: bool
     commands: TextIO | None  # where GitHub listens; None where this is not GitHub
@@ -57,6 +58,12 @@ class _Options(NamedTuple):
     help="The checkout to be deployed.  [default: the one around the current folder]",
 )
 @click.option(
+    "--github-api-url",
+    default="",
+    metavar="URL",
+    help="The GitHub to ask who wrote the commits, with GITHUB_TOKEN.  [default: in GitHub Actions, its own]",
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Check only what needs no approval; ask nobody, use up and record nothing. Never ends with 0.",
@@ -68,6 +75,7 @@ def verify(
     wait: str,
     policy: str,
     policy_sha256: str | None,
+    github_api_url: str,
     *,
     rerun: bool,
     unsafe_policy_from_checkout: bool,
@@ -86,7 +94,9 @@ def verify(
     on_github = named["from_ci"] and os.environ.get("GITHUB_ACTIONS") == "true"
     commands = (sys.stderr if as_json else sys.stdout) if on_github else None
     bot = Bot(deploy_bot, wait, rerun)
-    options = _Options(approval, policy, policy_sha256, unsafe_policy_from_checkout, bot, dry_run, commands)
+    options = _Options(
+        approval, policy, policy_sha256, unsafe_policy_from_checkout, github_api_url, bot, dry_run, commands
+    )
     decision = _decide(options, Named(**named))
     if as_json:
         click.echo(json.dumps(decision.as_json()))
@@ -120,9 +130,7 @@ def _check(options: _Options, named: Named) -> Decision:
         untrusted=[folder for folder in (checkout, workspace and Path(workspace)) if folder],
         unsafe_from_checkout=options.unsafe_policy_from_checkout,
     )
-    history = open_history(
-        checkout, api_url=os.environ.get("GITHUB_API_URL", ""), token=os.environ.get("GITHUB_TOKEN", "")
-    )
+    history = open_history(checkout, api_url=_forge(options, target), token=os.environ.get("GITHUB_TOKEN", ""))
     gate = Gate(loaded.policy, loaded.replay_store(), loaded.audit_log(), history=history, checkout=checkout)
     if options.dry_run:
         return gate.preflight(target.deployment)
@@ -159,6 +167,14 @@ def _undecided(error: GateError, deployment: Deployment) -> Decision:
     """The answer where nobody has decided anything yet, so that there is nothing to record."""
     check = Check("request", "fail", error.expected, error.actual or error.message)
     return Decision(error.reason, error.message, error.hint, deployment.as_json(), checks=(check,))
+
+
+def _forge(options: _Options, target: Target) -> str:
+    """The URL of the API that says who wrote the commits. Variables of that name are GitHub's own in its Actions alone;
+    elsewhere an earlier step may have set them."""
+    if options.github_api_url or target.run.ci != "GitHub Actions":
+        return options.github_api_url
+    return os.environ.get("GITHUB_API_URL", "")
 
 
 def _pin(options: _Options) -> str:

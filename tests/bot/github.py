@@ -80,7 +80,7 @@ def serving(github: GitHub | None = None) -> Iterator[GitHub]:
     github.url = f"http://127.0.0.1:{server.server_port}{PREFIX}"
     try:
         yield github
-        assert github.problems == []
+        assert github.problems == [], github.problems
     finally:
         github.closing.set()
         server.shutdown()

@@ -122,6 +122,6 @@ class Shop:
             raise Gone
         return self.runs[int(run_id)]
 
-    def like(self, name: str, **changed: Any) -> dict[str, Any]:
+    def like(self, name: str, /, **changed: Any) -> dict[str, Any]:
         """GitHub's example of that name, with `changed` put in."""
         return {**self._example(name), **changed}

@@ -91,6 +91,10 @@ def _commit(shop: Shop, request: Request, of: str) -> Reply:
     return Reply(200, shop.known(of))
 
 
+def _object(shop: Shop, request: Request, of: str) -> Reply:
+    return Reply(200, shop.like("git-commit", sha=shop.known(of)["sha"]))
+
+
 def _compare(shop: Shop, request: Request, base: str, head: str) -> Reply:
     start, end = (shop.commits.index(shop.known(of)) for of in (base, head))
     listed = shop.commits[start + 1 : end + 1]
@@ -225,6 +229,7 @@ _SHA = "([0-9a-f]{40})"
 _ROUTES: list[tuple[str, str, Callable[..., Reply]]] = [
     ("GET", _REPO, _repository),
     ("GET", f"{_REPO}/commits/{_SHA}", _commit),
+    ("GET", f"{_REPO}/git/commits/{_SHA}", _object),
     ("GET", rf"{_REPO}/compare/{_SHA}\.\.\.{_SHA}", _compare),
     ("GET", f"{_REPO}/commits/{_SHA}/statuses", _get_statuses),
     ("POST", f"{_REPO}/statuses/{_SHA}", _post_status),

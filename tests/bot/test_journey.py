@@ -38,7 +38,7 @@ def github_job(stage: Stage, sha: str, run_id: str, actor: str) -> dict[str, str
     """What GitHub gives to a job, by which it proves itself to the bot and reads the history."""
     facts = {"repository": "Acme/Shop", "sha": sha, "run_id": run_id, "run_attempt": "1", "actor": actor}
     token = stage.provider.ci_token("github", stage.url, environment="live", **facts)
-    return {"GATE_ID_TOKEN": token, "GITHUB_API_URL": stage.hub.url, "GITHUB_TOKEN": TOKEN}
+    return {"GATE_ID_TOKEN": token, "GITHUB_TOKEN": TOKEN}
 
 
 def test_from_a_job_to_its_deployment(stage: Stage, browser: Browser) -> None:
@@ -48,7 +48,7 @@ def test_from_a_job_to_its_deployment(stage: Stage, browser: Browser) -> None:
     assert stage.visitor("alice").approve(first.id).status == 303
     gate = ("verify", *options[:2], "--sha", allowed, "--environment", "live", "--run-id", "11",
             "--request-id", first.id, "--actor", "zoe", "--approval", stage.poll(first)["tokens"][0])  # fmt: skip
-    done = stage.gate(*gate, GITHUB_API_URL=stage.hub.url, GITHUB_TOKEN=TOKEN)
+    done = stage.gate(*gate, "--github-api-url", stage.hub.url, GITHUB_TOKEN=TOKEN)
     assert done.returncode == 0, done.stdout + done.stderr
 
     stage.commit("Show the basket's total", "zoe")
@@ -56,7 +56,7 @@ def test_from_a_job_to_its_deployment(stage: Stage, browser: Browser) -> None:
     browser.resize(PHONE)
     browser.hold(stage.passkeys["alice"])
     stage.arriving("alice")
-    here = ("--sha", sha, "--run-id", "12", "--actor", "octocat", *options)
+    here = ("--sha", sha, "--run-id", "12", "--actor", "octocat", "--github-api-url", stage.hub.url, *options)
     with stage.job("live", *here, **github_job(stage, sha, "12", "octocat")) as job:
         url = link(job)
         browser.open(url)
