@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from gate.bot.api import JobsApi
 from gate.bot.bodies import MAX_BODY
+from gate.bot.connections import Fair
 from gate.bot.devpages import DevPages
 from gate.bot.historypages import HistoryPages
 from gate.bot.operations import Operations, healthz
@@ -23,6 +24,7 @@ from gate.bot.webhook import MAX_BODY as MAX_WEBHOOK
 from gate.bot.webhooks import Webhooks
 
 _ASKING, _SIGNING_IN = 16, 8  # threads that may wait for others
+_LOOKING = 2  # threads of the probe's own, which must not wait behind people
 
 
 def create_app(site: Site) -> ASGIApp:
@@ -30,6 +32,7 @@ def create_app(site: Site) -> ASGIApp:
     endpoint = Endpoint(site.cookie_name, site.sessions.of, site.error_page)
     routes = [
         Route("/healthz", healthz, methods=["GET"]),
+        Route("/readyz", endpoint(Operations(site).readyz, threads=CapacityLimiter(_LOOKING)), methods=["GET"]),
         *_waiting(site, endpoint),
         *(Route(path, endpoint(handler), methods=[method]) for method, path, handler in _handlers(site)),
     ]
@@ -41,7 +44,7 @@ def create_app(site: Site) -> ASGIApp:
         await run_in_threadpool(site.herald.stop)
 
     nowhere = Route("/{path:path}", endpoint(Operations(site).nowhere), methods=["GET", "POST"])
-    return Shell(Starlette(routes=[*routes, nowhere], lifespan=lifespan), url=site.url)
+    return Shell(Fair(Starlette(routes=[*routes, nowhere], lifespan=lifespan)), url=site.url)
 
 
 def _waiting(site: Site, endpoint: Endpoint) -> list[Route]:
@@ -73,7 +76,6 @@ def _handlers(site: Site) -> list[tuple[str, str, Handler]]:
         ("GET", "/sign-in", sign_in.page),
         ("POST", "/sign-out", sign_in.sign_out),
         ("GET", "/api/requests/{id}", jobs.poll),
-        ("GET", "/readyz", operations.readyz),
         ("GET", "/metrics", operations.metrics),
         ("GET", "/static/{path:path}", operations.static),
     ]

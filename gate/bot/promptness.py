@@ -14,7 +14,10 @@ READ_SECONDS = 30.0  # to take what was written
 class Prompt(H11Protocol):
     """uvicorn's protocol, which waits no longer than that for either. A body that comes after its answer is no head:
     its bytes win no time. (A body that the answer waits for is bounded where it is read, in gate.bot.bodies.)
+    `patience` is in seconds, and shortens both waits.
     """
+
+    patience = IDLE_SECONDS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
@@ -56,7 +59,8 @@ class Prompt(H11Protocol):
     def _await_head(self) -> None:
         """Wait for one, unless a request is under way."""
         if self.cycle is None or self.cycle.response_complete:
-            self._head.start(IDLE_SECONDS if self.cycle and self.conn.their_state is h11.IDLE else SECONDS)
+            wait = IDLE_SECONDS if self.cycle and self.conn.their_state is h11.IDLE else SECONDS
+            self._head.start(min(wait, self.patience))
         else:
             self._head.stop()
 

@@ -11,8 +11,9 @@ from typing import Any
 import uvicorn
 
 from gate.bot.app import create_app
+from gate.bot.connections import Connections, bounded
 from gate.bot.logs import configure
-from gate.bot.promptness import IDLE_SECONDS, Prompt
+from gate.bot.promptness import IDLE_SECONDS
 from gate.bot.settings import Settings
 from gate.bot.site import Site
 from gate.bot.startup import troubles
@@ -20,7 +21,7 @@ from gate.errors import GateError, UsageError
 from gate.text import printable
 
 _GRACE = 20  # seconds for answers under way when the server is told to stop
-_MOST_CONNECTIONS, _BACKLOG = 1000, 2048
+_BACKLOG = 2048
 _LOG = logging.getLogger(__name__)
 
 
@@ -69,7 +70,7 @@ def serve(site: Site, settings: Settings, listening: list[socket.socket]) -> Non
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = uvicorn.Config(
         create_app(site),
-        http=Prompt,
+        http=bounded(Connections(settings.trusted_proxies)),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -78,7 +79,6 @@ def serve(site: Site, settings: Settings, listening: list[socket.socket]) -> Non
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=int(IDLE_SECONDS),
-        limit_concurrency=_MOST_CONNECTIONS,
         h11_max_incomplete_event_size=32 * 1024,
         ws="none",
         lifespan="on",

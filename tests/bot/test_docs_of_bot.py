@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gate.bot import app, bodies, facts, history, limits, metrics, pages, promptness, server
+from gate.bot import app, bodies, connections, facts, history, limits, metrics, pages, promptness
 from gate.bot.settings import read_settings
 from gate.bot.state import open_state
 from tests.pages import ROOT, Block, Shell, blocks
@@ -169,10 +169,15 @@ def test_every_limit_has_its_row() -> None:
     told = {name: rows[what] for name, what in LIMITS.items()}
     assert told == {name: f"{limit.amount} {units[limit.get_expiry()]}" for name, limit in limits._LIMITS.items()}
     assert rows["connections at once"] == (
-        f"{server._MOST_CONNECTIONS:,}; each has {promptness.SECONDS:.0f} seconds to send a head, "
+        f"{connections.MOST}, and {connections.FOR_PROBES} more that get nothing but `/healthz` and `/readyz`; "
+        f"each has {promptness.SECONDS:.0f} seconds to send a head (of those {connections.FOR_PROBES}: "
+        f"{connections._PROBE_SECONDS:.0f}), "
         f"{bodies.SECONDS:.0f} for a body, {promptness.READ_SECONDS:.0f} to take an answer, "
         f"and {promptness.IDLE_SECONDS:.0f} until it asks again"
     )
+    of_one = connections.OF_ONE_ADDRESS
+    assert rows["connections of one address"] == f"{of_one}; of one of `trusted_proxies`: as many as there are"
+    assert rows["requests under way of one address"].startswith(f"{of_one}, ")
     assert rows["requests on one page · records on one page of the history"] == f"{pages.LISTED} · {history.SHOWN}"
     waiting = rows["threads that wait for issuers and GitHub · for providers"]
     assert waiting.startswith(f"{app._ASKING} · {app._SIGNING_IN},")
@@ -186,6 +191,7 @@ def test_the_page_quotes_what_the_bot_says() -> None:
         *(ROOT / "gate/bot").rglob("*.py"),
         *(ROOT / "gate/bot/static").glob("*.js"),
         *(ROOT / "gate/requester").glob("*.py"),
+        ROOT / "gate/verification.py",
     ]
     source = " ".join(path.read_text() for path in files)
     source = re.sub(r'"\s+f?"', "", source)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -124,24 +123,6 @@ Herald._deliver = slow
                 time.sleep(0.01)
             assert bot.stop() in (0, -15)
             assert len(slack.posted) == 1, bot.text()
-
-
-def test_beyond_so_many_connections_it_says_that_it_is_busy(tmp_path: Path) -> None:
-    """Those that nobody says a word on count, too."""
-    few = "import gate.bot.server as s\ns._MOST_CONNECTIONS = 10\n"
-    place = Place(tmp_path)
-    with running_bot(place, environ=tweaked(tmp_path, few)), ExitStack() as held:
-        visitor = Visitor(place.url, place.port)
-        for _ in range(5):
-            held.enter_context(socket.create_connection(("127.0.0.1", place.port), 20))
-        assert visitor.get("/healthz").status == 200
-        for _ in range(5):
-            held.enter_context(socket.create_connection(("127.0.0.1", place.port), 20))
-        assert visitor.get("/healthz").status == 503
-        held.close()
-        deadline = time.monotonic() + 20
-        while visitor.get("/healthz").status != 200:
-            assert time.monotonic() < deadline
 
 
 def _listens(port: int) -> bool:
