@@ -14,6 +14,7 @@ from gate.uris import Uri
 TRIES = 3
 CONNECT_SECONDS = 3.0  # per try, and per address of the host
 ANSWER_SECONDS = 5.0  # per try
+CONNECTIONS = 32  # that one client keeps open at most
 
 
 def check_options(uri: Uri, *more: str) -> None:
@@ -75,6 +76,7 @@ def client(service: str, uri_query: Mapping[str, str]) -> Any:
         account_id_endpoint_mode="disabled",  # AWS_ACCOUNT_ID would otherwise have a say in the host
         connect_timeout=CONNECT_SECONDS,
         read_timeout=ANSWER_SECONDS,
+        max_pool_connections=CONNECTIONS,
         retries={"mode": "standard", "total_max_attempts": TRIES},
         s3={"addressing_style": "path" if endpoint else "auto"},
         user_agent_extra="deploy-gate",

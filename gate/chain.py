@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-from gate.audit import AuditLog
+from gate.audit import AuditLog, NotARecord, RecordPath
 from gate.errors import AuditUnavailable, ReplayUnavailable
 from gate.models import Head, Stream
 from gate.record import AnyEntry, AnyRecord, RecordError, compose, digest, last_allowed, parse
@@ -70,7 +70,7 @@ def newest(log: AuditLog, heads: ReplayStore, stream: Stream) -> Iterator[AnyRec
     oldest = max(1, head.seq - MOST_RECORDS + 1)
     for last in range(head.seq, oldest - 1, -_BLOCK):
         first = max(oldest, last - _BLOCK + 1)
-        for seq, data in zip(range(last, first - 1, -1), reversed([*log.read(stream, first, last)]), strict=True):
+        for seq, data in _backwards(log, stream, first, last):
             if seq == head.seq:
                 _check_logged(stream, head, data)
                 continue
@@ -80,6 +80,14 @@ def newest(log: AuditLog, heads: ReplayStore, stream: Stream) -> Iterator[AnyRec
             yield record
     if record.seq == 1:
         _check_carried(stream, None, record)
+
+
+def _backwards(log: AuditLog, stream: Stream, first: int, last: int) -> Iterator[tuple[int, bytes | None]]:
+    places = [RecordPath(stream, seq) for seq in range(first, last + 1)]
+    for place, found in zip(reversed(places), reversed([*log.read(places)]), strict=True):
+        if isinstance(found, NotARecord):
+            raise found
+        yield place.seq, found
 
 
 def _check_logged(stream: Stream, head: Head, data: bytes | None) -> None:

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -63,8 +63,14 @@ class AuditLog(Protocol):
         """
         ...
 
-    def read(self, stream: Stream, first: int, last: int) -> Iterator[bytes | None]:
-        """Records `first` to `last`, in order, as `get` gives each; may read ahead, within a bound."""
+    def read(self, places: "Iterable[RecordPath]") -> "Iterator[bytes | NotARecord | None]":
+        """What stands at each of `places`, in their order, as `get` gives it, or NotARecord where that raises it.
+
+        May read ahead, and ask for places ahead, within a bound.
+
+        Raises:
+            AuditUnavailable: the log can't be read.
+        """
         ...
 
     def listing(self) -> Iterator[str]:

@@ -9,7 +9,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -65,17 +65,21 @@ class Directory:
 
     def get(self, stream: Stream, seq: int) -> bytes | None:
         """One record; see `AuditLog.get`."""
-        return next(self.read(stream, seq, seq))
-
-    def read(self, stream: Stream, first: int, last: int) -> Iterator[bytes | None]:
-        """The records one after the other; see `AuditLog.read`."""
         with _explained("read", self._root):
             try:
                 with self._folder(stream, create=False) as folder:
-                    for seq in range(first, last + 1):
-                        yield self._record(folder, seq)
+                    return self._record(folder, seq)
             except FileNotFoundError:
-                yield from (None for _ in range(first, last + 1))
+                return None
+
+    def read(self, places: Iterable[RecordPath]) -> Iterator[bytes | NotARecord | None]:
+        """The records one after the other; see `AuditLog.read`."""
+        for place in places:
+            try:
+                found: bytes | NotARecord | None = self.get(*place)
+            except NotARecord as error:
+                found = error
+            yield found
 
     def listing(self) -> Iterator[str]:
         """The path of everything below the folder that is not a folder; see `AuditLog.listing`."""

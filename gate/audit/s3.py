@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +18,13 @@ from typing import Any
 
 from gate.audit import MAX_RECORD, NotARecord, Occupied, RecordPath
 from gate.audit.s3health import examine
-from gate.aws import check_options, client, code, explain, speaks_in_clear
+from gate.aws import CONNECTIONS, check_options, client, code, explain, speaks_in_clear
 from gate.errors import AuditUnavailable, UsageError
 from gate.models import Finding, Stream
 from gate.text import printable
 from gate.uris import Uri
 
-_READERS = 10  # as many connections as the SDK keeps open
-_AHEAD = 4 * _READERS  # records in flight or in hand: what bounds the memory
+_AHEAD = 2 * CONNECTIONS  # records in flight or in hand: what bounds the memory
 _jitter = random.SystemRandom()
 
 
@@ -92,21 +91,27 @@ class Bucket:
         """One GET; see `AuditLog.get`."""
         return self.object(self._key(stream, seq), MAX_RECORD + 1)
 
-    def read(self, stream: Stream, first: int, last: int) -> Iterator[bytes | None]:
+    def read(self, places: Iterable[RecordPath]) -> Iterator[bytes | NotARecord | None]:
         """GETs in parallel, a bounded number ahead; see `AuditLog.read`."""
         from concurrent.futures import Future, ThreadPoolExecutor  # noqa: PLC0415 (the gate itself never reads on)
 
-        ahead: deque[Future[bytes | None]] = deque()
-        readers = ThreadPoolExecutor(_READERS, "audit-read")
+        ahead: deque[Future[bytes | NotARecord | None]] = deque()
+        readers = ThreadPoolExecutor(CONNECTIONS, "audit-read")
         try:
-            for seq in range(first, last + 1):
-                ahead.append(readers.submit(self.get, stream, seq))
+            for place in places:
+                ahead.append(readers.submit(self._found, place))
                 if len(ahead) == _AHEAD:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
         finally:
             readers.shutdown(cancel_futures=True)
+
+    def _found(self, place: RecordPath) -> bytes | NotARecord | None:
+        try:
+            return self.get(*place)
+        except NotARecord as error:
+            return error
 
     def listing(self) -> Iterator[str]:
         """A paginated listing; see `AuditLog.listing`."""

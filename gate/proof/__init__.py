@@ -9,7 +9,7 @@ from gate.audit import AuditLog
 from gate.models import Consumption, Stream
 from gate.policy import Policy
 from gate.proof.events import Event, Fault, FaultKind, Note, Step
-from gate.proof.places import survey
+from gate.proof.places import Places, survey
 from gate.proof.stream import Walk
 from gate.replay import ReplayStore
 from gate.text import printable, utc
@@ -43,9 +43,11 @@ def _events(log: AuditLog, heads: ReplayStore | None, policies: Sequence[Policy]
     ends: dict[Stream, int] = {}
     yield from survey(log, heads, ends)
     gaps: set[Stream | None] = set()
-    for stream, end in sorted(ends.items()):
-        head = heads.head(stream) if heads else None
-        for event in Walk(log, stream, head, policies, unrecorded).events(head.seq if head else end):
+    anchors = {stream: heads.head(stream) if heads else None for stream in sorted(ends)}
+    lasts = {stream: head.seq if head else ends[stream] for stream, head in anchors.items()}
+    places = Places(log, lasts.items())
+    for stream, head in anchors.items():
+        for event in Walk(log, places, stream, head, policies, unrecorded).events(lasts[stream]):
             if isinstance(event, Fault):
                 gaps.add(event.stream)
             yield event

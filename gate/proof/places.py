@@ -2,9 +2,10 @@
 
 import re
 from array import array
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 
-from gate.audit import AuditLog, NotARecord, parse_record_path
+from gate.audit import AuditLog, NotARecord, RecordPath, parse_record_path
 from gate.models import Stream
 from gate.proof.events import Event, Fault, Note
 from gate.replay import ReplayStore
@@ -74,21 +75,40 @@ class _Anchors:
                     yield Fault("inserted", message, stream, seq, seq, self._log.uri(stream, seq), unread=True)
 
 
-def places(log: AuditLog, stream: Stream, last: int) -> Iterator[tuple[int, bytes | NotARecord | None]]:
-    """Every place up to `last` and what stands there; ends early where too many in a row are empty."""
-    seq = empty = 0
-    while seq < last and empty < _PATIENCE:
-        for found in _stretch(log, stream, seq + 1, last):
-            seq += 1
+class Places:
+    """The places of several streams, each with the last that is of interest, and what stands there. They are read ahead
+    across the streams' borders, so the streams are to be taken in the order in which they are given, each to its end.
+    """
+
+    def __init__(self, log: AuditLog, ends: Iterable[tuple[Stream, int]]) -> None:
+        self._ends = ends
+        self._asked: deque[RecordPath] = deque()  # and not taken yet
+        self._given_up: Stream | None = None
+        self._found = log.read(self._wanted())
+
+    def along(self, stream: Stream, last: int) -> Iterator[tuple[int, bytes | NotARecord | None]]:
+        """Every place of the next stream up to `last`, and what stands there; ends early where too many in a row are
+        empty."""
+        empty = 0
+        for seq in range(1, last + 1):
+            found = self._take()
             empty = empty + 1 if found is None else 0
             yield seq, found
             if empty == _PATIENCE:
-                break
+                self._given_up = stream
+                while self._asked and self._asked[0].stream == stream:
+                    self._take()
+                return
 
+    def _take(self) -> bytes | NotARecord | None:
+        found = next(self._found)
+        self._asked.popleft()
+        return found
 
-def _stretch(log: AuditLog, stream: Stream, first: int, last: int) -> Iterator[bytes | NotARecord | None]:
-    """What stands from `first` on, as far as the first place that can't hold a record: there the reader ends."""
-    try:
-        yield from log.read(stream, first, last)
-    except NotARecord as error:
-        yield error
+    def _wanted(self) -> Iterator[RecordPath]:
+        for stream, last in self._ends:
+            for seq in range(1, last + 1):
+                if stream == self._given_up:
+                    break
+                self._asked.append(RecordPath(stream, seq))
+                yield self._asked[-1]

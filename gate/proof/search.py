@@ -9,7 +9,7 @@ from gate.errors import GateError
 from gate.models import Stream
 from gate.policy import Policy
 from gate.proof.evidence import prove_allow
-from gate.proof.places import places, survey
+from gate.proof.places import Places, survey
 from gate.record import AnyRecord, Happened, RecordError, parse
 
 
@@ -36,8 +36,10 @@ def records_on(
     ends: dict[Stream, int] = {}
     for _ in survey(log, None, ends):
         pass  # what does not belong in the log is for the proof to tell
-    for stream in sorted(filter(wanted, ends)):
-        for seq, found in places(log, stream, ends[stream]):
+    chosen = [(stream, ends[stream]) for stream in sorted(filter(wanted, ends))]
+    places = Places(log, chosen)
+    for stream, end in chosen:
+        for seq, found in places.along(stream, end):
             if isinstance(found, bytes) and sha.encode() in found:
                 record = _parsed(found)
                 if record and record.deployment and record.deployment.sha.startswith(sha):

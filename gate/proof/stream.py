@@ -10,7 +10,7 @@ from gate.policy import Policy
 from gate.proof.events import Event, Fault, FaultKind, Note, Step
 from gate.proof.evidence import Evidence, prove_allow
 from gate.proof.links import Conviction, Links
-from gate.proof.places import places
+from gate.proof.places import Places
 from gate.proof.used import Used
 from gate.record import START, AnyRecord, Record, RecordError, digest, last_allowed, parse
 from gate.reverify import Unproved
@@ -28,12 +28,14 @@ class Walk:
     def __init__(
         self,
         log: AuditLog,
+        places: Places,
         stream: Stream,
         head: Head | None,
         policies: Sequence[Policy],
         unrecorded: MutableMapping[str, Consumption],
     ) -> None:
         self._log = log
+        self._places = places
         self._stream = stream
         self._head = head
         self._policies = policies
@@ -54,7 +56,7 @@ class Walk:
                 yield self._fault("unanchored", self._head.seq, error.message)
                 self._head = None
         seq = 0
-        for seq, found in places(self._log, self._stream, last):
+        for seq, found in self._places.along(self._stream, last):
             yield from self._place(seq, found)
         if seq < last:
             message = "not looked at: too many records before this are missing"

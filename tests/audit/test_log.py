@@ -4,7 +4,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -98,15 +98,24 @@ def test_reading_gives_every_place_in_order_with_its_gaps(log: AuditLog) -> None
     present = {seq: f"record {seq}".encode() for seq in range(1, 131) if seq % 7}
     for seq, record in present.items():
         log.put(STREAM, seq, record)
-    assert list(log.read(STREAM, 1, 132)) == [present.get(seq) for seq in range(1, 133)]
-    assert list(log.read(STREAM, 5, 4)) == []
-    assert list(log.read(OTHER, 1, 3)) == [None, None, None]
+    log.put(OTHER, 2, b"another stream's")
+    places = [RecordPath(STREAM, seq) for seq in range(1, 133)] + [RecordPath(OTHER, seq) for seq in (1, 2, 3)]
+    assert list(log.read(places)) == [present.get(seq) for seq in range(1, 133)] + [None, b"another stream's", None]
+    assert list(log.read([])) == []
 
 
 def test_a_reader_may_stop_early(log: AuditLog) -> None:
     log.put(STREAM, 1, b"one")
-    reader = log.read(STREAM, 1, 1000)
+    asked = 0
+
+    def places() -> Iterator[RecordPath]:
+        nonlocal asked
+        for asked in range(1, 1001):
+            yield RecordPath(STREAM, asked)
+
+    reader = log.read(places())
     assert next(reader) == b"one"
+    assert asked <= 64, "how far it reads ahead is what bounds its memory"
 
 
 def test_the_listing_holds_every_object(log: AuditLog, place: Place) -> None:
@@ -163,10 +172,8 @@ class TestDirectory:
             log.get(STREAM, 2)
         with pytest.raises(AuditUnavailable):
             log.put(STREAM, 2, b"two")
-        reader = log.read(STREAM, 1, 3)
-        assert next(reader) == b"one"
-        with pytest.raises(NotARecord):
-            next(reader)
+        one, two, three = log.read(RecordPath(STREAM, seq) for seq in (1, 2, 3))
+        assert (one, type(two), three) == (b"one", NotARecord, None)
 
     @pytest.mark.parametrize("name", ["acme", "=tmp"])
     def test_a_linked_folder_is_never_entered(self, log: AuditLog, root: Path, name: str, tmp_path: Path) -> None:
@@ -226,7 +233,7 @@ class TestS3:
             lambda: log.put(STREAM, 1, b"one"),
             lambda: log.get(STREAM, 1),
             lambda: list(log.listing()),
-            lambda: list(log.read(STREAM, 1, 2)),
+            lambda: list(log.read([RecordPath(STREAM, 1)])),
         ):
             with pytest.raises(AuditUnavailable, match="does not exist"):
                 use()

@@ -3,13 +3,18 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 
+from gate.audit.s3 import Bucket
+from gate.aws import CONNECTIONS
 from gate.canonical import canonical
 from gate.models import Head, Stream
 from gate.proof import Fault, prove
+from gate.proof.places import Places
 from gate.record import compose, digest, parse
 from gate.replay.memory import MemoryStore
 from tests.audit.book import COUNT, STREAM, Book, entry, faults, notes, steps
@@ -189,3 +194,60 @@ class TestAnchor:
         events = list(prove(Growing(book.log), book.store, book.policies, int(book.world.now) + 86400))
         assert faults(events) == []
         assert len(steps(events)) == COUNT + 1
+
+
+class TestSeveralStreams:
+    """Places are read ahead across the borders of streams."""
+
+    @pytest.fixture
+    def several(self, book: Book) -> list[Stream]:
+        """Streams of one to seven records beside that of the book."""
+        streams = [Stream(f"acme/app-{number}", "production") for number in range(1, 8)]
+        for number, stream in enumerate(streams, 1):
+            for one in range(number):
+                book.append(entry(book.world, one, deployment=book.world.deployment(repository=stream.repository)))
+        return streams
+
+    def test_each_is_proved_to_its_end(self, book: Book, several: list[Stream]) -> None:
+        events = book.prove()
+        assert faults(events) == []
+        assert len(steps(events)) == COUNT + sum(range(1, 8))
+
+    def test_one_of_which_nothing_is_left_does_not_shift_the_others(
+        self, book: Book, several: list[Stream], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gate.proof.places._PATIENCE", 3)
+        shutil.rmtree(book.file(1, several[4]).parent)
+        found = [event for event in book.prove() if isinstance(event, Fault)]
+        assert {fault.stream for fault in found} == {several[4]}
+        assert [(fault.kind, fault.first, fault.last) for fault in found] == [("removed", 1, 3), ("removed", 4, 5)]
+
+    def test_a_place_that_can_not_hold_a_record_is_one_finding(self, book: Book, several: list[Stream]) -> None:
+        book.file(2, several[2]).unlink()
+        book.file(2, several[2]).symlink_to("/etc/passwd")
+        [found] = [event for event in book.prove() if isinstance(event, Fault)]
+        assert (found.kind, found.stream, found.first) == ("altered", several[2], 2)
+
+    def test_many_short_streams_in_s3_are_read_in_parallel_and_no_further_ahead_than_the_bound(
+        self, book: Book
+    ) -> None:
+        under_way = most = 0
+        lock = Lock()
+
+        class Slow(Bucket):
+            def object(self, key: str, limit: int) -> bytes | None:
+                nonlocal under_way, most
+                with lock:
+                    under_way, most = under_way + 1, max(most, under_way + 1)
+                sleep(0.02)
+                with lock:
+                    under_way -= 1
+                return b"x"
+
+        ends = [(Stream(f"acme/app-{number}", "production"), 2) for number in range(200)]
+        places = Places(Slow("bucket", "", {}), ends)
+        started = monotonic()
+        found = [data for stream, last in ends for _, data in places.along(stream, last)]
+        assert found == [b"x"] * 400
+        assert 16 < most <= CONNECTIONS
+        assert monotonic() - started < 400 * 0.02 / 4
