@@ -1,5 +1,7 @@
 """The checkout: the work tree that a deployment starts from."""
 
+import re
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from gate.verification import CHECKS
 
 _GLANCE = 1.0  # seconds to look for changed files, where the policy does not ask for it
 _MOST_NAMED = 3
+_WHOLE_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_PLAIN_NAME = re.compile(r"[\w.+/-]{1,200}")  # of a tag; nothing that git could calculate with
 
 
 def find(start: Path) -> Path | None:
@@ -96,14 +100,67 @@ def _unclean(actual: str) -> Denied:
     )
 
 
-def remote_repository(checkout: Path) -> str | None:
+def commit_named(checkout: Path, name: str) -> str:
+    """The whole id of the commit that `name` is, be it the commit's own id, an annotated tag's, or the name of a tag;
+    `name` itself where a shallow clone can't tell.
+
+    Raises:
+        UsageError: the clone holds no such commit.
+    """
+    revision = name if _WHOLE_ID.fullmatch(name) else f"refs/tags/{name}"
+    if _PLAIN_NAME.fullmatch(name):
+        with suppress(GitFailed, UsageError):
+            return parse_sha(
+                output(checkout, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").rstrip("\n")
+            )
+    if _may_lack_commits(checkout):
+        return name
+    raise UsageError(
+        "The clone here holds no such commit.",
+        expected="the whole id of a commit, or a tag",
+        actual=printable(name, 100),
+        hint="Is it the id that you were asked about? A newer commit takes a `git fetch` first.",
+    )
+
+
+def _may_lack_commits(checkout: Path) -> bool:
+    try:
+        return output(checkout, "rev-parse", "--is-shallow-repository").strip() != "false"
+    except GitFailed:
+        return True
+
+
+def origin_repository(checkout: Path) -> str:
     """`owner/name`, in lower case, of the forge's repository that the work tree was cloned from.
 
     It is what the remote `origin` says, which whoever can write to the checkout may change: good as a default, not as
-    a proof. None where it names no forge, or several.
+    a proof.
+
+    Raises:
+        UsageError: there is no origin, or it has several addresses, or one that makes no name.
     """
     try:
         urls = output(checkout, "config", "--local", "--no-includes", "--get-all", "remote.origin.url").splitlines()
-        return parse_repository(repository_path(urls[0])) if len(urls) == 1 else None
-    except (GitFailed, UsageError):
+    except GitFailed:
+        urls = []
+    if len(urls) != 1:
+        what = "several addresses" if urls else "no address that git can read"
+        raise UsageError(f"The checkout's origin has {what}.", hint="Say which repository it is: --repository.")
+    path = repository_path(urls[0])
+    try:
+        return parse_repository(path)
+    except UsageError as error:
+        raise UsageError(
+            "The checkout's origin has a name that the gate can't use.",
+            expected=error.expected,
+            actual=printable(path or urls[0].rpartition("@")[2].partition("?")[0]),  # without what may be a password
+            hint="Choose a name, and use it everywhere: --repository, and in the policy.",
+        ) from None
+
+
+def remote_repository(checkout: Path) -> str | None:
+    """`origin_repository`, or None."""
+    try:
+        return origin_repository(checkout)
+    except UsageError:
         return None

@@ -73,6 +73,16 @@ def detect(environ: Mapping[str, str]) -> CiRun | None:
     return run._replace(sha="") if run.why_no_sha else run
 
 
+def is_ci(environ: Mapping[str, str]) -> bool:
+    """Whether `environ` is that of a job, be it of a CI that is not known here."""
+
+    def read(name: str) -> str:
+        return environ.get(name, "")
+
+    unknown = read("CI").lower() not in ("", "0", "false") or read("TF_BUILD") or read("TEAMCITY_VERSION")
+    return bool(unknown) or any(present(read) for _, present, _ in _CIS)
+
+
 def _distinct(*names: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 

@@ -33,7 +33,8 @@ def parse_repository(text: str) -> str:
             "The repository is not owner/name.",
             expected="segments of A-Z a-z 0-9 . _ - joined by /, none of them . or ..",
             actual=printable(text),
-            hint="Give it as the forge writes it, e.g. acme/shop.",
+            hint="Give it as the forge writes it, e.g. acme/shop. If that holds other characters (~alice/shop), choose "
+            "a name, and use it everywhere: --repository, and in the policy.",
         )
     return text.lower()
 

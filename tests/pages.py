@@ -52,7 +52,9 @@ ALL_BLOCKS = [block for page in PAGES for block in blocks(page)]
 class Shell:
     """A scratch HOME with a fresh checkout in ~/shop, where one block after the other runs, as in one terminal."""
 
-    def __init__(self, home: Path, extra: Mapping[str, str]) -> None:
+    def __init__(
+        self, home: Path, extra: Mapping[str, str], *, origin: str = "https://github.com/acme/shop.git"
+    ) -> None:
         for program in ("bash", "openssl", "sha256sum"):
             need(shutil.which(program) is not None, program)
         self._home = home
@@ -60,7 +62,7 @@ class Shell:
         self._state.write_text("")
         shop = home / "shop"
         commit(shop, "Fix the login", "bob@example.com")
-        git(shop, "remote", "add", "origin", "https://github.com/acme/shop.git")
+        git(shop, "remote", "add", "origin", origin)
         bin_folder = home / ".local/bin"
         bin_folder.mkdir(parents=True)
         (bin_folder / "gate").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m gate "$@"\n')

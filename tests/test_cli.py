@@ -118,27 +118,108 @@ def test_approve_takes_repository_and_sha_from_the_checkout(home: Path) -> None:
     assert gate(home, "approve", "--environment", "production", "--approver", WHO).returncode == 2
 
 
-def test_approve_warns_of_what_the_gate_would_say(home: Path) -> None:
-    done = gate(home, "approve", *ABOUT, "--approver", "mallory@example.com")
-    assert done.returncode == 0
-    assert "key.not_authorized" in done.stderr
-    assert "token.too_long_lived" in gate(home, "approve", *ABOUT, "--approver", WHO, "--ttl", "1h").stderr
+@pytest.mark.parametrize(
+    ("change", "reason", "says"),
+    [
+        (["--approver", "mallory@example.com"], "key.not_authorized", "may not speak for mallory@example.com"),
+        (["--approver", "carol@example.com"], "approver.not_allowed", "may not approve deployments into production"),
+        (["--environment", "prodd"], "environment.unknown", "one of production"),
+        (["--repository", "acme/a/b/shop"], "repository.not_allowed", "acme/a/b/shop"),
+        (["--ttl", "16m"], "token.too_long_lived", "900 s"),
+        (["--signer", "file:other.pem"], "key.unknown", "does not list"),
+    ],
+)
+def test_approve_refuses_what_the_gate_would_and_says_so(home: Path, change: list[str], reason: str, says: str) -> None:
+    policy = home / "gate.yaml"
+    policy.write_text(policy.read_text().replace(f'["{WHO}"]', f'["{WHO}", carol@example.com]', 1))
+    assert gate(home, "keys", "new", "file:other.pem").returncode == 0
+    refused = gate(home, "approve", *ABOUT, "--approver", WHO, *change)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert says in refused.stderr
+    assert "--force" in refused.stderr
+    forced = gate(home, "approve", *ABOUT, "--approver", WHO, *change, "--force")
+    assert (forced.returncode, forced.stdout.count(".")) == (0, 2)
+    assert f"warning: the gate would deny this approval ({reason})" in forced.stderr
     assert gate(home, "approve", *ABOUT, "--approver", WHO, "--ttl", "soon").returncode == 2
 
 
-def test_approve_warns_where_it_would_take_a_passkey(home: Path) -> None:
+def test_approve_says_that_others_must_approve_too(home: Path) -> None:
+    policy = home / "gate.yaml"
+    more = policy.read_text().replace(f'["{WHO}"]', f'["{WHO}", carol@example.com]')
+    policy.write_text(more.replace("    max_age: 15m\n", "    approvals: 2\n"))
+    done = gate(home, "approve", *ABOUT, "--approver", WHO)
+    assert (done.returncode, "note: production takes 2 approvers" in done.stderr) == (0, True)
+
+
+def test_approve_without_a_policy_says_so_and_makes_no_key(tmp_path: Path) -> None:
+    unfound = gate(tmp_path, "approve", *ABOUT, "--approver", WHO)
+    assert (unfound.returncode, "No policy was found" in unfound.stderr) == (2, True)
+    assert "keys new" not in unfound.stderr
+    named = gate(
+        tmp_path, "approve", *ABOUT, "--approver", WHO, "--signer", "file:k", env={"GATE_POLICY": "nowhere.yaml"}
+    )
+    assert (named.returncode, "nowhere.yaml can't be read" in named.stderr) == (2, True)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_approve_knows_the_commits_of_the_clone_at_hand(home: Path) -> None:
+    clone = home / "clone"
+    first, second = commit(clone, "one", WHO), commit(clone, "two", WHO)
+    git(clone, "remote", "add", "origin", "https://git.example.com/scm/Acme/Shop.git")
+    git(clone, "-c", f"user.name={WHO}", "-c", f"user.email={WHO}", "tag", "-a", "-m", "x", "v1.0", first)
+    tag, tree = git(clone, "rev-parse", "v1.0"), git(clone, "rev-parse", "HEAD^{tree}")
+
+    def approved(sha: str, *more: str, folder: Path = clone) -> subprocess.CompletedProcess[str]:
+        policy = ["--policy", str(home / "gate.yaml"), "--environment", "production", "--approver", WHO]
+        return gate(folder, "approve", *policy, *(["--sha", sha] if sha else []), *more)
+
+    assert f":{second} into" in approved("").stderr
+    assert (approved(first).returncode, "note:" in approved(first).stderr) == (0, False)
+    for name in (tag, "v1.0"):
+        done = approved(name)
+        assert f"note: {name} is a tag of the commit {first}." in done.stderr
+        assert f"approves deploy:acme/shop:{first} into" in done.stderr
+    for wrong in (tree, SHA, first[:12], "main", "v1.0~0", "--help", "v2.0"):
+        refused = approved(wrong)
+        assert (refused.returncode, refused.stdout) == (2, ""), wrong
+    assert "The clone here holds no such commit." in approved(SHA).stderr
+    assert approved(SHA, "--force").returncode == 0
+    assert approved(SHA, "--repository", "acme/other").returncode == 0  # of which there is no clone here
+    other = approved("", "--repository", "acme/other")
+    assert (other.returncode, "no checkout of acme/other" in other.stderr) == (2, True)
+    git(home, "clone", "-q", "--depth=1", f"file://{clone}", "shallow")
+    git(home / "shallow", "remote", "set-url", "origin", "ssh://git@git.example.com:7999/acme/shop.git")
+    assert approved(first, folder=home / "shallow").returncode == 0  # which can't tell
+
+
+def test_an_origin_that_makes_no_name_is_said_to_be_there(home: Path) -> None:
+    clone = home / "clone"
+    commit(clone, "one", WHO)
+    git(clone, "remote", "add", "origin", "https://bob:hunter2@git.example.com/scm/~alice/Web%20Shop.git")
+    policy = ["--policy", str(home / "gate.yaml"), "--environment", "production"]
+    for command in (["approve", "--approver", WHO], ["verify"]):
+        done = gate(clone, *command, *policy)
+        told = done.stdout + done.stderr
+        assert (done.returncode, "~alice/Web Shop" in told, "--repository" in told) == (2, True, True)
+        assert "hunter2" not in told
+    chosen = gate(clone, "approve", "--approver", WHO, *policy, "--repository", "alice/web-shop")
+    assert (chosen.returncode, "deploy:alice/web-shop:" in chosen.stderr) == (0, True)
+
+
+def test_approve_refuses_where_it_would_take_a_passkey(home: Path) -> None:
     policy = home / "gate.yaml"
     asking = policy.read_text().replace("    max_age: 15m\n", "    max_age: 15m\n    passkey: required\n")
     passkeys = f"people:\n  {WHO}: {{passkeys: [{Authenticator().credential_yaml}]}}\n"
     policy.write_text(f"{asking}{passkeys}passkeys: {{origin: https://gate.example.com}}\n")
     done = gate(home, "approve", *ABOUT, "--approver", WHO)
-    assert (done.returncode, "passkey.missing" in done.stderr) == (0, True)
+    assert (done.returncode, done.stdout, "without a passkey" in done.stderr) == (1, "", True)
+    assert gate(home, "approve", *ABOUT, "--approver", WHO, "--force").returncode == 0
 
 
 def test_approve_without_a_policy_needs_only_a_key(tmp_path: Path) -> None:
     assert gate(tmp_path, "keys", "new", "file:key.pem", "--alg", "ES256").returncode == 0
     done = gate(tmp_path, "approve", *ABOUT, "--approver", WHO, "--signer", "file:key.pem")
-    assert (done.returncode, done.stdout.count(".")) == (0, 2)
+    assert (done.returncode, done.stdout.count("."), "no policy was found" in done.stderr) == (0, 2, True)
 
 
 def test_keys_show_prints_what_keys_new_printed(tmp_path: Path) -> None:
@@ -320,13 +401,43 @@ def test_bad_input_blocks_with_a_reason(home: Path, change: list[str], reason: s
     assert reason in shown.stdout or code == 1
 
 
-def test_plain_verify_guesses_nothing(home: Path) -> None:
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": "acme/shop", "GITHUB_SHA": SHA},
+        {"CI": "true"},
+        {"TF_BUILD": "True"},
+        {"TEAMCITY_VERSION": "2026.1"},
+        {"GITLAB_CI": "true", "GITHUB_ACTIONS": "true"},
+    ],
+    ids=lambda job: next(iter(job)),
+)
+def test_on_a_ci_plain_verify_guesses_nothing(home: Path, job: dict[str, str]) -> None:
     clone = home / "clone"
     commit(clone, "one", WHO)
     git(clone, "remote", "add", "origin", "https://github.com/acme/shop")
-    done = gate(clone, "verify", "--environment", "production", "--policy", "../gate.yaml")
-    assert done.returncode == 2
-    assert "--repository" in done.stdout
+    for given in ([], ["--repository", "acme/shop"]):
+        done = gate(clone, "verify", *given, "--environment", "production", "--policy", "../gate.yaml", env=job)
+        assert (done.returncode, "--from-ci" in done.stdout) == (2, True)
+
+
+@pytest.mark.parametrize("no", ["", "false", "0"])
+def test_a_person_s_plain_verify_takes_the_checkout_and_says_so(home: Path, no: str) -> None:
+    clone = home / "clone"
+    sha = commit(clone, "one", WHO)
+    git(clone, "remote", "add", "origin", "git@github.com:Alice/Blog.git")
+    about = ["--environment", "production", "--policy", str(home / "gate.yaml")]
+    token = gate(clone, "approve", *about, "--approver", WHO).stdout
+    done = gate(clone, "verify", *about, "--json", "--approval", "-", stdin=token, env={"CI": no})
+    assert (done.returncode, json.loads(done.stdout)["decision"]) == (0, "allow")
+    assert done.stderr.splitlines() == [
+        "gate: repository alice/blog, as the checkout says",
+        f"gate: sha {sha}, as the checkout says",
+    ]
+    given = gate(clone, "verify", *about, "--repository", "alice/blog", "--sha", sha)
+    assert (given.returncode, given.stderr) == (1, "")
+    outside = gate(home, "verify", *about)
+    assert (outside.returncode, "There is no checkout here" in outside.stdout) == (2, True)
 
 
 def test_doctor(home: Path) -> None:

@@ -50,6 +50,13 @@ def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
     Shell(tmp_path, {}).play(page, "run")
 
 
+@pytest.mark.parametrize(
+    "origin", ["git@gitlab.com:Alice/web/blog.git", "https://git.example.com/scm/PAY/ledger.git"], ids=["group", "scm"]
+)
+def test_the_first_page_runs_in_any_clone(tmp_path: Path, origin: str) -> None:
+    Shell(tmp_path, {}, origin=origin).play(PAGES[0], "run")
+
+
 @pytest.mark.parametrize("page", pages_with("run aws"), ids=name_of)
 def test_aws_commands_make_what_the_doctor_finds_healthy(page: Path, tmp_path: Path, aws: Aws) -> None:
     need(shutil.which("aws", path=Path(sys.executable).parent) is not None, "AWS command line (pip install awscli)")

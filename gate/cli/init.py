@@ -3,6 +3,7 @@
 import base64
 import getpass
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from gate.tokens import is_approver
 
 STATE = ".gate"
 KEY = f"{STATE}/key.pem"
+_ANY = ("*/*", "*/*/*")  # the second for groups within groups, as at GitLab
 _POLICY = """\
 # Deploy Gate: who may approve what. Reference: docs/policy.md
 version: 1
@@ -27,7 +29,7 @@ keys:
     approvers: ["{approver}"]
 environments:
   production:
-    repositories: ["{repositories}"]
+    repositories: [{repositories}]
     approvers: ["{approver}"]
     separation_of_duties: false  # one engineer alone; true: nobody approves what they wrote or triggered
     max_age: 15m
@@ -39,12 +41,13 @@ environments:
 @click.option("--approver", default="", help="Who may approve.  [default: git's user.email, or your login]")
 @click.option(
     "--repositories",
-    default="*/*",
+    multiple=True,
+    default=_ANY,
     show_default=True,
-    help="What may be deployed, e.g. acme/*; one * for each segment.",
+    help="What may be deployed, e.g. acme/*; one * for each segment. Repeat for several.",
 )
 @click.option("--alg", type=click.Choice(ALGORITHMS), default="Ed25519", show_default=True, help="The key's algorithm.")
-def init(directory: Path, approver: str, repositories: str, alg: Algorithm) -> None:
+def init(directory: Path, approver: str, repositories: tuple[str, ...], alg: Algorithm) -> None:
     """Write a starter gate.yaml, and a new key, into DIRECTORY.
 
     No cloud and no server: the key is a file, JTIs are kept in SQLite, the audit log is a folder. Nothing that is
@@ -65,12 +68,14 @@ def init(directory: Path, approver: str, repositories: str, alg: Algorithm) -> N
     click.echo(f"next: gate approve{where} --environment production --approver {approver}")
 
 
-def write_starter(directory: Path, approver: str, repositories: str = "*/*", alg: Algorithm = "Ed25519") -> Path:
+def write_starter(
+    directory: Path, approver: str, repositories: Sequence[str] = _ANY, alg: Algorithm = "Ed25519"
+) -> Path:
     """Write the starter policy, and the key that it lists, into `directory`; return the policy's path.
 
     Raises:
         UsageError: there is a policy already.
-        PolicyError: the approver or the pattern is not one.
+        PolicyError: the approver or a pattern is not one.
         SignerError: there is a key already, or the folder can't be written.
     """
     policy = directory / "gate.yaml"
@@ -79,7 +84,8 @@ def write_starter(directory: Path, approver: str, repositories: str = "*/*", alg
     if not is_approver(approver):
         raise UsageError("The approver is not an e-mail address or a login in plain ASCII.", actual=ascii(approver))
     signer = create_key(f"file:{KEY}", directory, alg)
-    text = _POLICY.format(alg=alg, public_key=_base64(signer), approver=approver, repositories=repositories)
+    patterns = ", ".join(f'"{pattern}"' for pattern in repositories)
+    text = _POLICY.format(alg=alg, public_key=_base64(signer), approver=approver, repositories=patterns)
     try:
         compile_policy(text.encode())
         (directory / STATE / ".gitignore").write_text("*\n")

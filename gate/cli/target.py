@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from gate.checkout import find, head, remote_repository
-from gate.ci import CiRun, detect
+from gate.checkout import find, head, origin_repository, remote_repository
+from gate.ci import CiRun, detect, is_ci
 from gate.deployment import Deployment
 from gate.errors import UsageError
 from gate.text import printable
@@ -68,7 +68,7 @@ def find_target(named: Named) -> Target:
         named.repository
         or _said("repository", os.environ.get("GATE_REPOSITORY", ""), lambda: _known_repository(run, checkout))
         or run.repository
-        or _found(remote_repository, checkout, named, "repository")
+        or _found(origin_repository, checkout, named, "repository")
     )
     said_sha = named.sha or _said("sha", os.environ.get("GATE_SHA", ""), lambda: run.sha)
     deployment = Deployment(
@@ -130,9 +130,19 @@ def _sha(run: CiRun, checkout: Path | None, named: Named) -> str:
     return run.sha or _found(head, checkout, named, "sha")
 
 
-def _found(look: Callable[[Path], str | None], checkout: Path | None, named: Named, what: str) -> str:
-    """What `look` finds in the checkout; a CI may leave it to that, a caller of plain `gate verify` must say it."""
-    value = look(checkout) if named.from_ci and checkout else None
-    if not value:
-        raise UsageError(f"Which {what} is to be deployed?", hint=f"Add --{what}, or set GATE_{what.upper()}.")
-    return value
+def _found(look: Callable[[Path], str], checkout: Path | None, named: Named, what: str) -> str:
+    """What `look` finds in the checkout. On a CI that is taken only with --from-ci; a person is told what was."""
+    if named.from_ci or not is_ci(os.environ):
+        if not checkout:
+            raise UsageError(
+                f"Which {what} is to be deployed? There is no checkout here.",
+                hint=f"Add --{what}, or set GATE_{what.upper()}.",
+            )
+        value = look(checkout)
+        if not named.from_ci:
+            click.echo(f"gate: {what} {value}, as the checkout says", err=True)
+        return value
+    raise UsageError(
+        f"Which {what} is to be deployed?",
+        hint=f"On a CI nothing is taken from its variables or the checkout unasked: add --from-ci, or --{what}.",
+    )

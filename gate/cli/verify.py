@@ -89,7 +89,7 @@ def verify(
 
     \b
     Example:
-      gate verify --repository acme/shop --sha "$(git rev-parse HEAD)" --environment production
+      gate verify --environment production
     """
     on_github = named["from_ci"] and os.environ.get("GITHUB_ACTIONS") == "true"
     commands = (sys.stderr if as_json else sys.stdout) if on_github else None

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gate.checkout import find, head, remote_repository
-from gate.errors import Denied
+from gate.checkout import find, head, origin_repository, remote_repository
+from gate.errors import Denied, UsageError
 from tests.forge.repository import Repository
 
 
@@ -101,7 +101,26 @@ def test_without_git_it_denies(repo: Repository, monkeypatch: pytest.MonkeyPatch
         ("https://github.com/shop", None),
         ("https://github.com/acme/../shop", None),
         ("https://github.com/acme/.git", None),
-        ("https://github.com/acme/sh%6Fp", None),
+        ("https://github.com/acme/sh%6Fp", "acme/shop"),
+        ("https://github.com/acme%2Fshop", None),
+        ("https://github.com/acme/%2e%2e", None),
+        ("https://github.com/acme/sh%ffop", None),
+        ("https://git.example.com/scm/ACME/shop.git", "acme/shop"),
+        ("https://git.example.com/bitbucket/scm/acme/shop.git", "acme/shop"),
+        ("ssh://git@git.example.com:7999/acme/shop.git", "acme/shop"),
+        ("https://git.example.com/scm/~alice/shop.git", None),
+        ("https://github.com/scm/shop", "scm/shop"),
+        ("https://gitlab.com/scm/web/shop.git", "scm/web/shop"),
+        ("ssh://git@gitlab.example.com/scm/web/shop.git", "scm/web/shop"),
+        ("https://acme@dev.azure.com/acme/web/_git/shop", "acme/web/shop"),
+        ("https://dev.azure.com/acme/_git/shop", "acme/shop/shop"),
+        ("git@ssh.dev.azure.com:v3/acme/web/shop", "acme/web/shop"),
+        ("https://acme.visualstudio.com/web/_git/shop", "acme/web/shop"),
+        ("https://acme.visualstudio.com/DefaultCollection/_git/shop", "acme/shop/shop"),
+        ("acme@vs-ssh.visualstudio.com:v3/acme/web/shop", "acme/web/shop"),
+        ("https://dev.azure.com/acme/Web%20Shop/_git/Web%20Shop", None),
+        ("https://dev.azure.com/_git", None),
+        ("https://git.sr.ht/~alice/shop", None),
         ("https://github.com/acme//shop", None),
         ("https:///acme/shop", None),
         ("https://[github.com/acme/shop", None),
@@ -116,6 +135,22 @@ def test_without_git_it_denies(repo: Repository, monkeypatch: pytest.MonkeyPatch
 def test_the_repository_that_it_was_cloned_from(repo: Repository, url: str, expected: str | None) -> None:
     repo.git("config", "remote.origin.url", url)
     assert remote_repository(repo.path) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://git.example.com/scm/~alice/shop.git", "~alice/shop"),
+        ("https://bob:hunter2@dev.azure.com/acme/Web%20Shop/_git/Web%20Shop", "acme/Web Shop/Web Shop"),
+        ("/srv/git/acme/shop.git", "/srv/git/acme/shop.git"),
+        ("s3://bob:hunter2@bucket/shop?token=hunter2", "bucket/shop"),
+    ],
+)
+def test_an_origin_that_makes_no_name_is_shown_without_secrets(repo: Repository, url: str, shown: str) -> None:
+    repo.git("config", "remote.origin.url", url)
+    with pytest.raises(UsageError, match="a name that the gate can't use") as caught:
+        origin_repository(repo.path)
+    assert (caught.value.actual, "--repository" in caught.value.hint) == (shown, True)
 
 
 def test_an_address_that_is_no_utf_8_names_no_repository(repo: Repository) -> None:
