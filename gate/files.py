@@ -2,7 +2,10 @@
 
 import os
 import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+_MOST_LINKS = 40  # that Linux follows in one path (path_resolution(7))
 
 
 def read_regular(path: Path, limit: int) -> bytes:
@@ -20,3 +23,36 @@ def read_regular(path: Path, limit: int) -> bytes:
 def open_now(path: str, flags: int) -> int:
     """An `opener` for `open` that never waits, be it for whoever is to be at the other end of a FIFO."""
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+def is_decided_by(path: Path, folders: Sequence[Path]) -> bool:
+    """True if whoever can write to one of `folders` decides what is found at `path`: it lies there, or is reached
+    through there, be it by a link that a link leads to.
+
+    Raises:
+        OSError: there are more links than anything follows.
+    """
+    roots, places = {folder.resolve() for folder in folders}, [*_way(path)]
+    return places[-1] in roots or any(roots.intersection(place.parents) for place in places)
+
+
+def _way(path: Path) -> Iterator[Path]:
+    """Every place that is looked at on the way to `path`, and where that leads, last: none has a link above it."""
+    here, left, links = Path("/"), [*reversed(path.absolute().parts[1:])], 0
+    while left:
+        part = left.pop()
+        if part == "..":
+            here = here.parent
+            continue
+        place = here / part
+        yield place
+        if not place.is_symlink():
+            here = place
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(0, "too many links")
+        target = place.readlink()
+        here = Path("/") if target.is_absolute() else here
+        left.extend(reversed(target.parts[1:] if target.is_absolute() else target.parts))
+    yield here

@@ -1,6 +1,7 @@
 """The URIs that name everything outside the process (docs/reference.md, "URIs")."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
@@ -9,6 +10,19 @@ from gate.errors import UsageError
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")  # RFC 3986 §3.1
 _LONGEST = 4096  # characters: the longest path, and more than any other URI needs
+_PATHS = {"file", "sqlite"}  # the schemes whose URI is a path
+# Every option that a URI of any scheme may have, and whether its value is a path; tests look for one that is missing.
+_OPTIONS = {
+    "ca": True,
+    "module-path": True,
+    "password_file": True,
+    "pin-source": True,
+    "endpoint": False,
+    "owner": False,
+    "region": False,
+    "retention_days": False,
+    "unsafe_may_forget": False,
+}
 _BINARY = re.compile(r"pkcs11:", re.IGNORECASE)  # its id is bytes, percent-encoded (RFC 7512 §2.3)
 
 
@@ -46,6 +60,32 @@ class Uri(NamedTuple):
                 hint=f"Write {self.scheme}:///absolute/path.",
             )
         return base / path
+
+    def option_path(self, option: str, base: Path | None) -> Path | None:
+        """The path that an option names, relative to `base` where there is one; None where the option is not there.
+
+        Raises:
+            UsageError: it names none, or is relative and there is no base.
+        """
+        if option not in self.query:
+            return None
+        value = self.query[option]
+        path = Path(value.removeprefix("file:") if option == "pin-source" else value)  # which is a URI (RFC 7512 §2.4)
+        if not path.name or (base is None and not path.is_absolute()):
+            raise UsageError(f"{self.scheme}: {option} is no absolute path", hint=f"Write {option}=/absolute/path.")
+        return path if base is None else base / path
+
+    def paths(self, base: Path | None) -> Iterator[Path]:
+        """Every path that the URI names, itself or by an option; relative ones start at `base`.
+
+        Raises:
+            UsageError: one is none, or is relative and there is no base.
+        """
+        if self.scheme in _PATHS:
+            yield self.path(base)
+        for option in self.query:
+            if _OPTIONS.get(option, True) and (path := self.option_path(option, base)):
+                yield path
 
     def location(self, what: str) -> tuple[str, str]:
         """`(host, path)` of a `scheme://HOST/PATH` URI, `what` being the word for HOST in the error.

@@ -1,12 +1,11 @@
 """From a policy's location to its parts: the one place that chooses backends, each opened when it is first needed."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gate.errors import AuditUnavailable, PolicyError, ReplayUnavailable, UsageError
-from gate.files import read_regular
+from gate.files import is_decided_by, read_regular
 from gate.policy import Policy
 from gate.policyfile import check_pin, compile_policy
 from gate.strictyaml import MAX_BYTES
@@ -19,8 +18,12 @@ if TYPE_CHECKING:
     from gate.replay import ReplayStore
 
 
+_EXAMPLES = {"replay": "sqlite:///var/lib/gate/replay.db", "audit": "file:///var/lib/gate/audit"}
+
+
 class LoadedPolicy(NamedTuple):
-    """A compiled policy, and the folder that its relative paths start at (None: it came from S3)."""
+    """A compiled policy, and the folder that its relative paths start at. None: it came from S3, or lies where the
+    commit under deployment decides which folder that is."""
 
     policy: Policy
     base: Path | None
@@ -67,19 +70,53 @@ def load_policy(
     """
     data, path = _read(location)
     folders = [] if unsafe_from_checkout else untrusted
+    inside = path is not None and _is_decided_by(Path(location), folders)
     if pin:
         check_pin(data, pin)
-    elif path and any(_is_below(Path(location), folder) for folder in folders):
+    elif inside:
         raise PolicyError(
             "The policy lies inside the checkout, where the commit that it judges can change it.",
             expected="a policy outside the checkout, or its --policy-sha256",
             actual=printable(location),
             hint="Keep it elsewhere, or review it and pin it: --policy-sha256 with the output of sha256sum.",
         )
-    loaded = LoadedPolicy(_compiled(data, location), path.parent if path else None)
-    for folder in folders:
-        _check_state(loaded, folder)
+    loaded = LoadedPolicy(_compiled(data, location), None if path is None or inside else path.parent)
+    if folders:
+        _check_places(loaded, folders, is_inside=inside)
     return loaded
+
+
+def _is_decided_by(path: Path, folders: Sequence[Path]) -> bool:
+    try:
+        return is_decided_by(path, folders)
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
+        raise PolicyError(
+            f"It can't be told where {printable(str(path))} leads.", hint="Name it without links."
+        ) from None
+
+
+def _check_places(loaded: LoadedPolicy, folders: Sequence[Path], *, is_inside: bool) -> None:
+    """Check that nothing that the policy names lies where the commit decides, or is found only from there."""
+    for field, text in (("replay", loaded.policy.replay), ("audit", loaded.policy.audit)):
+        try:
+            paths = [*parse_uri(text).paths(loaded.base)]
+        except UsageError as error:
+            if not is_inside:
+                raise _in_policy(field, error) from None
+            raise PolicyError(
+                f"The policy lies inside the checkout, and its {field} has no absolute path: the commit that it judges "
+                "decides where a relative one starts.",
+                expected=_EXAMPLES[field],
+                actual=error.message,
+                hint="Write absolute paths in it, those in options included; or keep the policy elsewhere.",
+            ) from None
+        for path in [path for path in paths if _is_decided_by(path, folders)]:
+            raise PolicyError(
+                f"The policy's {field} lies inside the checkout, and is lost or replaced with it.",
+                expected="a place that no commit and no clean-up reaches, and no link from there leads to",
+                actual=printable(str(path)),
+                hint="Write an absolute path outside of the checkout, without links through it.",
+            )
 
 
 def _compiled(data: bytes, location: str) -> Policy:
@@ -90,25 +127,6 @@ def _compiled(data: bytes, location: str) -> Policy:
         raise PolicyError(
             f"{name}: {error.message}", hint=error.hint, expected=error.expected, actual=error.actual
         ) from None
-
-
-def _check_state(loaded: LoadedPolicy, folder: Path) -> None:
-    for field, text in (("replay", loaded.policy.replay), ("audit", loaded.policy.audit)):
-        uri = parse_uri(text)
-        if uri.scheme in ("sqlite", "file") and _is_below(uri.path(loaded.base), folder):
-            raise PolicyError(
-                f"The policy's {field} lies inside the checkout, and is lost or replaced with it.",
-                expected="a place that no commit and no clean-up reaches",
-                actual=printable(text),
-                hint=f"Write {uri.scheme}:///absolute/path, outside of the checkout.",
-            )
-
-
-def _is_below(path: Path, folder: Path) -> bool:
-    """True if whoever can write to `folder` decides what is found at `path`, be it only by a link."""
-    path, folder = path.absolute(), folder.resolve()
-    spellings = (Path(os.path.normpath(path)), path.parent.resolve() / path.name, path.resolve())
-    return any(spelling.is_relative_to(folder) for spelling in spellings)
 
 
 def open_history(checkout: Path | None, *, api_url: str, token: str) -> "History | None":

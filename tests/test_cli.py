@@ -261,7 +261,7 @@ def test_a_policy_in_the_checkout_needs_its_pin(tmp_path: Path) -> None:
     assert (wrong.returncode, json.loads(wrong.stdout)["reason"]) == (2, "policy.invalid")
     pin = hashlib.sha256((tmp_path / "gate.yaml").read_bytes()).hexdigest()
     state = gate(tmp_path, "verify", *about, "--json", "--approval", token, "--policy-sha256", pin)
-    assert "replay lies inside the checkout" in json.loads(state.stdout)["message"]
+    assert "its replay has no absolute path" in json.loads(state.stdout)["message"]
     assert gate(tmp_path, "verify", *about, "--approval", token, "--unsafe-policy-from-checkout").returncode == 0
 
 

@@ -5,7 +5,7 @@ share one slot, so one script may touch several of them, and what that slot's se
 
 What the user's ACL has to allow, on the keys `{deploy-gate}*`:
 
-- to verify: `+select +info +eval +get +set +hget +hmget +hset`, and `+waitaof` from Redis 7.2 on
+- to verify: `+select +info +eval +get +set +hget +hmget +hset +scan`, and `+waitaof` from Redis 7.2 on
 - to prove the audit log: `+select +info +exists +scan +mget +hmget`
 - for the doctor: all that the log's proof takes, and `+eval +get +set +waitaof +config|get`
 """

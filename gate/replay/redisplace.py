@@ -115,19 +115,10 @@ def parse_place(uri: Uri, base: Path | None) -> Place:
         db=int(path.removeprefix("/") or 0),
         tls=tls,
         user=unquote(parts.username or ""),
-        password_file=_path(uri, "password_file", base),
-        ca=_path(uri, "ca", base),
+        password_file=uri.option_path("password_file", base),
+        ca=uri.option_path("ca", base),
         may_forget="unsafe_may_forget" in uri.query,
     )
-
-
-def _path(uri: Uri, option: str, base: Path | None) -> Path | None:
-    if option not in uri.query:
-        return None
-    path = Path(uri.query[option])
-    if not path.name or (base is None and not path.is_absolute()):
-        raise UsageError(f"{uri.text}: {option} is no absolute path", hint=f"Write {option}=/absolute/path.")
-    return path if base is None else base / path
 
 
 def _open_now(path: str, flags: int) -> int:
