@@ -28,6 +28,7 @@ _MARKS = {"pass": "✅", "warn": "⚠️", "fail": "❌", "skip": "skipped"}
 # A word of plain prose: nothing that GitHub could turn into something else (@name, #1, GH-1, a URL, :emoji:, a commit).
 _PLAIN_WORD = re.compile(r"(?!.*[0-9a-fA-F]{7})(?![Gg][Hh]-)\(?[^\W_]+(?:['-][^\W_]+)*\)?")
 _COMMAND = re.compile("`([^`]+)`")
+_STOP_TOKEN = re.compile("[0-9a-f]{32}")  # as scripts/pre-deploy makes it; any other text could be a command of its own
 
 
 def announce(decision: Decision, environ: Mapping[str, str], stdout: TextIO) -> None:
@@ -125,8 +126,8 @@ def _property(text: str) -> str:
 
 def _unmuted(command: str, environ: Mapping[str, str]) -> str:
     """`command` between the words that let the runner listen for it, where scripts/pre-deploy made it deaf."""
-    token = environ.get("GATE_STOP_COMMANDS")
-    return f"::{token}::\n{command}::stop-commands::{token}\n" if token else command
+    token = environ.get("GATE_STOP_COMMANDS", "")
+    return f"::{token}::\n{command}::stop-commands::{token}\n" if _STOP_TOKEN.fullmatch(token) else command
 
 
 def _summary(decision: Decision) -> str:

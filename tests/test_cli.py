@@ -4,10 +4,12 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -20,6 +22,7 @@ from gate.signers import create_key
 from tests.core.authenticator import Authenticator
 from tests.world import SHA, commit, git
 
+ROOT = Path(__file__).resolve().parents[1]
 WHO = "alice@example.com"
 ABOUT = ["--repository", "acme/shop", "--sha", SHA, "--environment", "production"]
 
@@ -316,17 +319,64 @@ def test_what_click_refuses_is_shown_safely(home: Path) -> None:
     assert (odd.returncode, "\n::error::" in odd.stderr, "\x1b" in odd.stderr) == (2, False, False)
 
 
-def test_shell_completion_is_no_way_to_exit_with_zero(home: Path) -> None:
-    for instruction in ("bash_source", "bash_complete"):
-        script = "import sys; from gate.cli import main; sys.argv = ['gate', 'verify']; main()"
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            cwd=home,
-            env={"PATH": os.environ["PATH"], "_GATE_COMPLETE": instruction},
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 2
+@pytest.mark.parametrize(
+    ("program", "variable"),
+    [
+        (["-m", "gate"], "_PYTHON _M GATE_COMPLETE"),
+        (["-m", "gate"], "_GATE_COMPLETE"),
+        (
+            ["-c", "import sys; from gate.cli import main; sys.argv[0] = '/opt/deploy-gate'; main()"],
+            "_DEPLOY_GATE_COMPLETE",
+        ),
+        (["-c", "import sys; from gate.cli import main; sys.argv[0] = 'gate'; main()"], "="),
+    ],
+)
+@pytest.mark.parametrize("instruction", ["bash_source", "bash_complete", "zsh_source"])
+def test_no_variable_makes_a_command_complete_and_end_with_zero(
+    home: Path, program: list[str], variable: str, instruction: str
+) -> None:
+    environ = {"PATH": os.environ["PATH"], "COMP_WORDS": "gate ver", "COMP_CWORD": "1"}
+    setting = [f"{name}={value}" for name, value in environ.items()] + [f"{variable}={instruction}"]
+    done = subprocess.run(
+        ["env", "-i", *setting, sys.executable, *program, "verify"], cwd=home, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout[:7]) == (2, b"BLOCKED")
+
+
+def test_completion_is_asked_for_by_a_command_and_works_in_bash(home: Path) -> None:
+    bin_folder = home / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "gate").write_text(f'#!/bin/sh\nexec {sys.executable} -m gate "$@"\n')
+    (bin_folder / "gate").chmod(0o755)
+    lines = [
+        "source <(gate completion bash)",
+        "COMP_WORDS=(gate ver) COMP_CWORD=1",
+        '_gate gate; echo "${COMPREPLY[*]}"',
+        "COMP_WORDS=(gate verify --environ) COMP_CWORD=2",
+        '_gate gate; echo "${COMPREPLY[*]}"',
+        "complete -p gate",
+    ]
+    done = subprocess.run(
+        ["bash", "--norc", "-eu"],
+        input="\n".join(lines),
+        cwd=home,
+        env={"PATH": f"{bin_folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (
+        ["verify", "--environment", "complete -o nosort -F _gate gate"],
+        "",
+    )
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_scripts_of_other_shells_are_ones(home: Path, shell: str) -> None:
+    script = gate(home, "completion", shell).stdout
+    assert "completion" in script
+    if found := shutil.which(shell):
+        assert subprocess.run([found, "-n"], input=script, text=True, check=False).returncode == 0
 
 
 def test_a_link_in_the_checkout_is_in_the_checkout(tmp_path: Path) -> None:
@@ -543,20 +593,40 @@ def test_json_is_one_object_on_stdout_whatever_happens(home: Path, args: list[st
     assert isinstance(json.loads(done.stdout), dict)
 
 
-@pytest.mark.parametrize("command", ["verify", "approve"])
-def test_a_full_disk_is_no_answer(home: Path, command: str) -> None:
-    args = ["--approval", approve(home)] if command == "verify" else ["--approver", WHO]
+@pytest.mark.parametrize("json_too", [[], ["--json"]])
+@pytest.mark.parametrize(
+    "command", ["verify", "verify without a policy", "verify wrongly", "approve", "audit verify", "doctor"]
+)
+def test_an_answer_that_cannot_be_written_is_none(home: Path, command: str, json_too: list[str]) -> None:
+    args = {
+        "verify": ["verify", *ABOUT, "--approval", approve(home)],
+        "verify without a policy": ["verify", *ABOUT, "--policy", "nope"],
+        "verify wrongly": ["verify", "--nonsense"],
+        "approve": ["approve", *ABOUT, "--approver", WHO],
+        "audit verify": ["audit", "verify"],
+        "doctor": ["doctor"],
+    }[command]
+    wanted = args + (json_too if command != "approve" else [])
+    says = "gate: The answer can't be written."
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "gate", command, *ABOUT, *args],
-            cwd=home,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
-    assert done.returncode == 3
-    assert b"Traceback" not in done.stderr
-    assert b"Exception ignored" not in done.stderr
+        lost = _run_onto(home, wanted, stdout=full)
+        assert "Traceback" not in lost.stderr
+        assert "Exception ignored" not in lost.stderr
+        if command != "verify wrongly" or json_too:  # which otherwise says all that it has to say on stderr
+            assert (lost.returncode, lost.stderr.count(says)) == (3, 1)
+        assert _run_onto(home, wanted, stdout=full, stderr=full).returncode == 3
+
+
+def _run_onto(home: Path, args: list[str], **streams: Any) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "gate", *args]
+    return subprocess.run(command, cwd=home, text=True, check=False, **({"stderr": subprocess.PIPE} | streams))
+
+
+@pytest.mark.parametrize("variable", ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"])
+def test_an_answer_that_github_cannot_be_given_is_none(home: Path, variable: str) -> None:
+    environ = {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": "push", variable: "/dev/full"}
+    done = gate(home, "verify", "--from-ci", *ABOUT, "--approval", approve(home), env=environ)
+    assert (done.returncode, variable in done.stderr, "Traceback" in done.stderr) == (3, True, False)
 
 
 def test_a_closed_stdout_changes_no_answer(home: Path) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 
@@ -29,8 +29,10 @@ _COMMANDS = {
     "aws": "gate.cli.aws:aws",
     "bot": "gate.cli.bot:bot",
     "demo": "gate.cli.demo:demo",
+    "completion": "gate.cli.completion:completion",
 }
 
+_NO_VARIABLE = "="  # click completes, and ends with 0, where this variable is set: no variable has such a name
 _TOKEN = re.compile(r"[\w-]{10,}\.[\w-]{10,}(?:\.[\w-]*)?")  # never to be repeated, wherever it was put
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,31 +87,57 @@ def main() -> None:
     """Run the command line. Every error ends here: explained on stderr, as an exit code, without a traceback."""
     gc.set_threshold(100_000)  # hundreds of modules are no garbage, and most commands end before there is any
     atexit.register(gc.freeze)  # nor is what is left at the end, through which Python would look once more
-    os.environ.pop("_GATE_COMPLETE", None)  # click would print a completion script, and exit with 0
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever the terminal's encoding
-    code = _run()
     try:
-        if sys.stdout:  # None, where it was closed
-            sys.stdout.flush()
-    except OSError:  # a full disk, say: whoever waits for the answer must not read an allow into its absence
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = code or 3
+        code = _run()
+        for stream in (sys.stdout, sys.stderr):
+            if stream:  # None, where it was closed
+                stream.flush()
+    except OSError:  # a full disk, say
+        code = _unsaid()
     sys.exit(code)
 
 
 def _run() -> int:
-    """Run the command, and return its exit code."""
+    """Run the command, and return its exit code.
+
+    Raises:
+        OSError: what it has to say can't be written.
+    """
     try:
-        code: int | None = cli.main(standalone_mode=False, color=_colour())
+        code: int | None = cli.main(standalone_mode=False, complete_var=_NO_VARIABLE, color=_colour())
     except SystemExit as stop:
         return int(stop.code or 0)
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except Exception as error:  # noqa: BLE001 (a bug blocks, and says that it is one)
+    except Exception as error:
+        if (
+            isinstance(error, OSError) and error.filename is None
+        ):  # of a stream; where a file can fail, it is caught there
+            raise
         return _fail(_explained(error))
     return code or 0
+
+
+def _unsaid() -> int:
+    """Say on stderr that the answer is lost, if that can be said: a caller must not read an allow into its absence."""
+    lost = GateError("The answer can't be written.", hint="See to the disk, or to what reads it.")
+    _silence_unless(sys.stdout, lambda: None)
+    _silence_unless(sys.stderr, lambda: complain(lost))
+    return 3
+
+
+def _silence_unless(stream: TextIO | None, say: Callable[[], None]) -> None:
+    """Drop what is left in a stream that can't be written: Python would try it once more at the end."""
+    try:
+        say()
+        if stream:
+            stream.flush()
+    except OSError:
+        if stream:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _explained(error: Exception) -> GateError:
@@ -117,8 +145,6 @@ def _explained(error: Exception) -> GateError:
         return error
     if isinstance(error, click.ClickException):
         return UsageError(printable(_TOKEN.sub("(a token)", error.format_message()), 2000), hint="Run it with --help.")
-    if isinstance(error, OSError) and error.filename is None:  # of a stream; where a file can fail, it is caught there
-        return GateError("The answer can't be written.", hint="See to the disk, or to whatever reads it.")
     return GateError(f"a bug of its own ({type(error).__name__})", hint="Please report it, with what you ran.")
 
 

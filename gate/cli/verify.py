@@ -12,6 +12,7 @@ import click
 
 from gate.cli import json_option, policy_option
 from gate.cli.deploybot import Bot, bot_options
+from gate.cli.result import ResultFile, result_options
 from gate.cli.target import Named, Target, find_target, target_options
 from gate.deployment import Deployment
 from gate.errors import Denied, GateError, UsageError, exit_code
@@ -31,6 +32,7 @@ class _Options(NamedTuple):
     github_api_url: str
     bot: Bot
     dry_run: bool
+    result: ResultFile
     commands: TextIO | None  # where GitHub listens; None where this is not GitHub
 
 
@@ -68,6 +70,7 @@ class _Options(NamedTuple):
     is_flag=True,
     help="Check only what needs no approval; ask nobody, use up and record nothing. Never ends with 0.",
 )
+@result_options
 @json_option
 def verify(
     approval: tuple[str, ...],
@@ -76,6 +79,8 @@ def verify(
     policy: str,
     policy_sha256: str | None,
     github_api_url: str,
+    result: Path | None,
+    result_nonce: str,
     *,
     rerun: bool,
     unsafe_policy_from_checkout: bool,
@@ -93,10 +98,9 @@ def verify(
     """
     on_github = named["from_ci"] and os.environ.get("GITHUB_ACTIONS") == "true"
     commands = (sys.stderr if as_json else sys.stdout) if on_github else None
-    bot = Bot(deploy_bot, wait, rerun)
-    options = _Options(
-        approval, policy, policy_sha256, unsafe_policy_from_checkout, github_api_url, bot, dry_run, commands
-    )
+    bot, result_file = Bot(deploy_bot, wait, rerun), ResultFile(result, result_nonce)
+    unsafe = unsafe_policy_from_checkout
+    options = _Options(approval, policy, policy_sha256, unsafe, github_api_url, bot, dry_run, result_file, commands)
     decision = _decide(options, Named(**named))
     if as_json:
         click.echo(json.dumps(decision.as_json()))
@@ -107,6 +111,8 @@ def verify(
         from gate.actions import announce  # noqa: PLC0415 (paid for when used)
 
         announce(decision, os.environ, commands)
+    if decision.allowed:
+        result_file.write()
     sys.exit(exit_code(decision.reason))
 
 
@@ -121,6 +127,7 @@ def _decide(options: _Options, named: Named) -> Decision:
 
 
 def _check(options: _Options, named: Named) -> Decision:
+    options.result.check()
     options.bot.seconds()  # what is given has to make sense, whether it is needed or not
     target = find_target(named)
     checkout, workspace = target.checkout, target.run.workspace

@@ -15,6 +15,7 @@ from gate.deployment import Deployment
 from gate.errors import GateError, ReasonCode
 from gate.models import Check, Decision
 
+STOP = "0123456789abcdef" * 2
 ALLOW = Decision(
     reason="allowed",
     message="alice@example.com approved acme/shop at 0123456789ab for production.",
@@ -162,10 +163,19 @@ def test_a_check_that_warns_is_annotated_whatever_the_decision(tmp_path: Path) -
 
 
 def test_the_runner_is_deaf_to_all_but_the_annotation(tmp_path: Path) -> None:
-    _, _, stdout = told(with_text("no"), tmp_path, GATE_STOP_COMMANDS="T0")
+    _, _, stdout = told(with_text("no"), tmp_path, GATE_STOP_COMMANDS=STOP)
     first, annotation, last, end = stdout.split("\n")
-    assert (first, last, end) == ("::T0::", "::stop-commands::T0", "")
+    assert (first, last, end) == (f"::{STOP}::", f"::stop-commands::{STOP}", "")
     assert annotation.startswith("::error title=")
+
+
+@pytest.mark.parametrize(
+    "word", ["", "T0", STOP[1:], STOP.upper(), f"{STOP}\n", f"error::forged {STOP}", "a::\n::add-path::/evil"]
+)
+def test_only_a_word_that_pre_deploy_would_make_is_taken_for_its_word(word: str, tmp_path: Path) -> None:
+    _, _, stdout = told(with_text("no"), tmp_path, GATE_STOP_COMMANDS=word)
+    assert stdout.startswith("::error title=")
+    assert stdout.count("\n") == 1
 
 
 def test_an_annotation_is_escaped_as_the_runner_unescapes_it(tmp_path: Path) -> None:
@@ -226,11 +236,11 @@ def test_a_request_is_a_notice_an_output_and_a_link(tmp_path: Path) -> None:
     files = {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(summary)}
     url, shown = "https://gate.example.com/requests/x%20y?a=1&b=2", "https://gate.example.com/requests/x%2520y?a=1&b=2"
     deployment = Deployment("acme/shop", "0123456789abcdef0123456789abcdef01234567", "production")
-    announce_request(url, deployment, files | {"GATE_STOP_COMMANDS": "T0"}, stdout)
+    announce_request(url, deployment, files | {"GATE_STOP_COMMANDS": STOP}, stdout)
     assert stdout.getvalue().split("\n") == [
-        "::T0::",
+        f"::{STOP}::",
         f"::notice title=Approval needed::acme/shop at 0123456789ab for production: {shown}",
-        "::stop-commands::T0",
+        f"::stop-commands::{STOP}",
         "",
     ]
     assert read_outputs(output.read_text()) == {"request-url": url}
@@ -239,9 +249,9 @@ def test_a_request_is_a_notice_an_output_and_a_link(tmp_path: Path) -> None:
 
 def test_tokens_are_hidden_where_the_runner_listens() -> None:
     stdout = io.StringIO()
-    hide(["t" * 5000, "u"], {"GATE_STOP_COMMANDS": "T0"}, stdout)
-    assert stdout.getvalue() == f"::T0::\n::add-mask::{'t' * 5000}\n::add-mask::u\n::stop-commands::T0\n"
-    hide([], {"GATE_STOP_COMMANDS": "T0"}, untouched := io.StringIO())
+    hide(["t" * 5000, "u"], {"GATE_STOP_COMMANDS": STOP}, stdout)
+    assert stdout.getvalue() == f"::{STOP}::\n::add-mask::{'t' * 5000}\n::add-mask::u\n::stop-commands::{STOP}\n"
+    hide([], {"GATE_STOP_COMMANDS": STOP}, untouched := io.StringIO())
     assert untouched.getvalue() == ""
 
 

@@ -64,8 +64,8 @@ def test_the_outputs_are_those_that_the_gate_writes(tmp_path: Path) -> None:
 
 
 def test_inputs_reach_the_script_by_env_alone() -> None:
-    step = ACTION["runs"]["steps"][-1]
-    assert "${{" not in step["run"]
+    step = next(step for step in ACTION["runs"]["steps"] if step.get("id") == "gate")
+    assert all("${{" not in each["run"] for each in ACTION["runs"]["steps"])
     expressions = [value for value in step["env"].values() if "${{" in value]
     assert sorted(expressions) == sorted(f"${{{{ inputs.{name} }}}}" for name in ACTION["inputs"])
 
@@ -75,6 +75,8 @@ def test_the_example_gates_before_it_becomes_the_deployer(example: Path) -> None
     job = yaml.safe_load(example.read_text())["jobs"]["deploy"]
     names = [step.get("name") for step in job["steps"]]
     assert names.index("Become the gate") < names.index("Deploy Gate") < names.index("Become the deployer")
+    later = job["steps"][names.index("Deploy Gate") + 1 :]
+    assert [step.get("if") for step in later] == ["steps.gate.outputs.decision == 'allow'"] * len(later)
     given = job["steps"][names.index("Deploy Gate")]["with"]
     assert given.keys() <= ACTION["inputs"].keys()
     assert {name for name, value in ACTION["inputs"].items() if value.get("required")} <= given.keys()
