@@ -204,7 +204,7 @@ def test_every_command_is_in_the_reference_with_an_example_and_its_options(name:
     assert section, f"docs/reference.md has no section ### {name}"
     assert f"$ {name}" in section[1]
     for parameter in command.params:
-        if isinstance(parameter, click.Option):
+        if isinstance(parameter, click.Option) and not parameter.hidden:
             assert parameter.help, parameter.name
             assert f"`{parameter.opts[0]}`" in section[1], parameter.opts[0]
 
