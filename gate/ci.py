@@ -4,21 +4,23 @@ Each reader below names the variables that the vendor documents. Values come bac
 sha is well-formed is for `gate.scope` to say.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gate.cloneurl import repository_path
 from gate.errors import UsageError
+from gate.identity import address, fold, named, namespace_of
 from gate.text import printable
 
 
 class CiRun(NamedTuple):
     """One run of a CI; "" is what it does not tell.
 
-    `ci` is the CI's display name, `repository` the path at its forge, `actors` are the logins or e-mail addresses of
-    whoever started the run or started it again, `workspace` is the folder of the checkout, `attempt` counts the times
-    that the run was started. Where the run's sha is not the code under deployment, `sha` is "" and `why_no_sha` the
-    sentence that says so: it must then be given explicitly.
+    `ci` is the CI's display name, `repository` the path at its forge, `actors` are the identities (gate.identity) of
+    whoever started the run or started it again, with the account's id only where the CI attests it, `workspace` is the
+    folder of the checkout, `attempt` counts the times that the run was started. Where the run's sha is not the code
+    under deployment, `sha` is "" and `why_no_sha` the sentence that says so: it must then be given explicitly.
     """
 
     ci: str
@@ -32,6 +34,7 @@ class CiRun(NamedTuple):
     attempt: str = ""
 
 
+_SERVER = re.compile(r"(?:https?://)?([A-Za-z0-9.-]+)(?::[0-9]+)?/?")
 _Read = Callable[[str], str]
 
 # Events whose GITHUB_SHA is what a plain checkout of the run holds, and what a deployment of it ships. All others name
@@ -83,8 +86,19 @@ def is_ci(environ: Mapping[str, str]) -> bool:
     return bool(unknown) or any(present(read) for _, present, _ in _CIS)
 
 
-def _distinct(*names: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for name in names if name))
+def _users(namespace: str, *logins: str) -> tuple[str, ...]:
+    """What a CI calls its users, each once."""
+    return tuple(dict.fromkeys(named(namespace, login) for login in logins if login))
+
+
+def _addresses(namespace: str, *addresses: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(address(namespace, text) for text in addresses if text))
+
+
+def _forge(server: str, default: str) -> str:
+    """The namespace of the logins at this server, a URL or a host; one of nobody's where that can't be read."""
+    found = _SERVER.fullmatch(server or default)
+    return namespace_of(found[1]) if found else "?"
 
 
 def _change(kind: str, number: str) -> str:
@@ -98,7 +112,7 @@ def _github(read: _Read) -> CiRun:
         ci="GitHub Actions",
         repository=read("GITHUB_REPOSITORY"),
         sha=read("GITHUB_SHA"),
-        actors=_distinct(read("GITHUB_ACTOR"), read("GITHUB_TRIGGERING_ACTOR")),
+        actors=_github_actors(read),
         run_id=read("GITHUB_RUN_ID"),
         repository_id=read("GITHUB_REPOSITORY_ID"),
         workspace=read("GITHUB_WORKSPACE"),
@@ -107,7 +121,20 @@ def _github(read: _Read) -> CiRun:
     )
 
 
+def _github_actors(read: _Read) -> tuple[str, ...]:
+    """GitHub sets both variables anew for each step, and gives an id only for the first. Whoever ran it again is one
+    more, unless it is the same login."""
+    namespace, actor, again = (
+        _forge(read("GITHUB_SERVER_URL"), "github.com"),
+        read("GITHUB_ACTOR"),
+        "GITHUB_TRIGGERING_ACTOR",
+    )
+    first = (named(namespace, actor, read("GITHUB_ACTOR_ID")),) if actor else ()
+    return first + (_users(namespace, read(again)) if fold(read(again)) != fold(actor) else ())
+
+
 def _gitlab(read: _Read) -> CiRun:
+    namespace = _forge(read("CI_SERVER_HOST"), "gitlab.com")
     change = read("CI_MERGE_REQUEST_IID") or read("CI_EXTERNAL_PULL_REQUEST_IID")
     if not change and read("CI_PIPELINE_SOURCE") in {"merge_request_event", "external_pull_request_event"}:
         change = "(unknown)"
@@ -115,7 +142,10 @@ def _gitlab(read: _Read) -> CiRun:
         ci="GitLab CI",
         repository=read("CI_PROJECT_PATH"),
         sha=read("CI_COMMIT_SHA"),
-        actors=_distinct(read("GITLAB_USER_LOGIN"), read("GITLAB_USER_EMAIL")),
+        actors=(  # whoever starts a pipeline can set these, so that no id beside them would attest anything
+            *_users(namespace, read("GITLAB_USER_LOGIN")),
+            *_addresses(namespace, read("GITLAB_USER_EMAIL")),
+        ),
         run_id=read("CI_PIPELINE_ID"),
         repository_id=read("CI_PROJECT_ID"),
         workspace=read("CI_PROJECT_DIR"),
@@ -128,7 +158,10 @@ def _jenkins(read: _Read) -> CiRun:
         ci="Jenkins",
         repository=repository_path(read("GIT_URL")),
         sha=read("GIT_COMMIT"),
-        actors=_distinct(read("BUILD_USER_ID"), read("BUILD_USER_EMAIL")),  # where the plug-in build-user-vars is
+        actors=(  # where the plug-in build-user-vars is
+            *_users("jenkins", read("BUILD_USER_ID")),
+            *_addresses("jenkins", read("BUILD_USER_EMAIL")),
+        ),
         run_id=read("BUILD_TAG"),
         workspace=read("WORKSPACE"),
         why_no_sha=_change("change", read("CHANGE_ID")),
@@ -141,7 +174,7 @@ def _buildkite(read: _Read) -> CiRun:
         ci="Buildkite",
         repository=repository_path(read("BUILDKITE_REPO")),
         sha="" if commit == "HEAD" else commit,  # a build of whatever was newest; the checkout knows
-        actors=_distinct(read("BUILDKITE_BUILD_CREATOR_EMAIL"), read("BUILDKITE_UNBLOCKER_EMAIL")),
+        actors=_addresses("buildkite", read("BUILDKITE_BUILD_CREATOR_EMAIL"), read("BUILDKITE_UNBLOCKER_EMAIL")),
         run_id=read("BUILDKITE_BUILD_ID"),
         workspace=read("BUILDKITE_BUILD_CHECKOUT_PATH"),
         why_no_sha=_change("pull request", "" if change == "false" else change),
@@ -155,7 +188,7 @@ def _circleci(read: _Read) -> CiRun:
         ci="CircleCI",
         repository=repository_path(read("CIRCLE_REPOSITORY_URL")) or (f"{owner}/{name}" if owner and name else ""),
         sha=read("CIRCLE_SHA1"),
-        actors=_distinct(read("CIRCLE_USERNAME")),
+        actors=_users("circleci", read("CIRCLE_USERNAME")),
         run_id=read("CIRCLE_WORKFLOW_ID"),
         why_no_sha=_change("pull request", read("CIRCLE_PR_NUMBER")),
     )
@@ -169,7 +202,7 @@ def _codebuild(read: _Read) -> CiRun:
         ci="CodeBuild",
         repository=repository_path(read("CODEBUILD_SOURCE_REPO_URL")),
         sha=read("CODEBUILD_RESOLVED_SOURCE_VERSION"),
-        actors=_distinct(read("CODEBUILD_INITIATOR")),
+        actors=_users("codebuild", read("CODEBUILD_INITIATOR")),
         run_id=read("CODEBUILD_BUILD_ID"),
         workspace=read("CODEBUILD_SRC_DIR"),
         why_no_sha=_change("pull request", change),

@@ -16,7 +16,8 @@ _MAX_ACTORS = 16
 class Deployment:
     """One repository at one commit into one environment, and who and which run asks for it.
 
-    `actors` are the logins or e-mail addresses of whoever triggered the run, and of whoever triggered its re-run.
+    `actors` are whoever triggered the run, and whoever triggered its re-run, each as the text of an identity: an e-mail
+    address, a login such as `github:alice`, or `github:alice#4711`, which says that the CI attests that account's id.
     `run_id`, `repository_id` and `request_id` are "" where they are not known; an approval that names one of them is
     good for nothing else (docs/token.md).
 

@@ -60,13 +60,14 @@ def _examine_separation(policy: Policy, name: str) -> Finding:
             "separation of duties is off: engineers may approve what they wrote",
             "Remove `separation_of_duties: false` as soon as there are two of you.",
         )
-    unknown = sorted(approver for approver in environment.approvers if not policy.people.has_login(approver))
-    if unknown:
+    people = policy.people
+    unknown = sorted(approver for approver in environment.approvers if not people.has_id(approver))
+    if people.unlisted_attested and unknown:
         return Finding(
             "warning",
             subject,
-            f"the login of {', '.join(unknown)} is not known, so a run or a commit by a login denies",
-            f"Add it: people: {{{unknown[0]}: {{github: LOGIN}}}}",
+            f"the account of {', '.join(unknown)} has no id here, so no unlisted account can be told from it",
+            f'Add it: people: {{{unknown[0]}: {{accounts: ["github:#ID"]}}}}',
         )
     return Finding("ok", subject, f"asks for {plural(environment.approvals, 'approval')} by others than the authors")
 

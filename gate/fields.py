@@ -78,6 +78,17 @@ def word(node: Node) -> str:
     return node.text
 
 
+def one_of(*words: str) -> Callable[[Node], str]:
+    """A reader of one of these words."""
+
+    def choose(node: Node) -> str:
+        if node.text not in words:
+            raise bad(node, f"this must be {' or '.join(words)}.")
+        return node.text
+
+    return choose
+
+
 def plain(node: Node, what: str) -> str:
     """A scalar that stands without quotes, `what` being the words for it in the error."""
     if node.text is None or not node.plain:

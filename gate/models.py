@@ -70,23 +70,27 @@ class Head(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """A name that a tool gives to a person: an e-mail address, or a login at a forge."""
+    """A name that a tool gives to a person or a machine: an e-mail address, a login (or an id) in some namespace, or
+    an `account`: login and id together, attested by the forge or the CI that it is an account of. gate.identity has
+    the text for each."""
 
-    kind: Literal["email", "login"]
+    kind: Literal["email", "login", "account"]
     value: str
 
 
 class Commit(NamedTuple):
     """One commit, and everybody who had a hand in it.
 
-    Each member of `people` is one role (the author, the committer, a co-author) as the identities known for it, so
-    that a role with an unknown e-mail address but a known login can still be attributed. `message` is there to show to
+    Each member of `people` is one role (the author, a co-author) as the identities known for it, so that a role with
+    an unknown e-mail address but a known login can still be attributed. `committer` is one more, and apart, since a
+    policy may know it to be the forge itself; None where there is none to look at. `message` is there to show to
     people, "" where the source of commits keeps none.
     """
 
     sha: str
     people: tuple[tuple[Identity, ...], ...]
     message: str = ""
+    committer: tuple[Identity, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,10 @@ class Environment(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """A compiled policy. `sha256` is the hex digest of the bytes it was compiled from. `party` says where passkeys are
-    used, None where nowhere; `enrolled` has the passkeys of each person, by the name that `people` calls them.
-    `renamed` has a repository's former name by its name of today, "" where it never had another."""
+    """A compiled policy. `sha256` is the hex digest of the bytes it was compiled from. `actor_replaces` says that who
+    calls the gate knows better than the CI who triggered the run. `party` says where passkeys are used, None where
+    nowhere; `enrolled` has the passkeys of each person, by the name that `people` calls them. `renamed` has a
+    repository's former name by its name of today, "" where it never had another."""
 
     sha256: str
     audience: str
@@ -55,6 +56,7 @@ class Policy:
     keys: dict[str, TrustedKey]
     people: People
     environments: dict[str, Environment]
+    actor_replaces: bool = False
     party: "RelyingParty | None" = None
     enrolled: "dict[str, tuple[Credential, ...]]" = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gate.errors import PolicyError, UsageError
-from gate.fields import Fields, bad, boolean, der, duration, list_of, mapping, plain, time, word
+from gate.fields import Fields, bad, boolean, der, duration, list_of, mapping, one_of, plain, time, word
 from gate.keys import ALGORITHMS, PublicKey, TrustedKey
-from gate.people import People, Person
+from gate.people import People
+from gate.peoplefields import approver, read_who_is_who
 from gate.policy import Environment, Policy, RepositoryPattern
 from gate.scope import parse_environment, parse_repository
 from gate.sha256 import parse_sha256
@@ -38,19 +39,20 @@ def compile_policy(data: bytes) -> Policy:
     keys = _by_kid(fields.required("keys", list_of(_key)))
     none: dict[str, Node] = {}
     teams = _teams(fields.optional("teams", mapping, none))
-    people = fields.optional("people", mapping, none)
+    who_is_who = read_who_is_who(fields)
+    actor_option = fields.optional("actor_option", one_of("adds", "replaces"), "adds")
     passkeys = fields.optional("passkeys", _itself, None)
     renamed = fields.optional("renamed", _renamed, dict[str, str]())
     environments = fields.required("environments", mapping)
     fields.done()
     _check_case(environments)
     compiled = {name: _environment(name, node, teams) for name, node in environments.items()}
-    named = {approver for environment in compiled.values() for approver in environment.approvers}
+    named = {name for environment in compiled.values() for name in environment.approvers}
     _check_somebody(keys, named)
-    known = _people(people, named, fields)
+    known = who_is_who.people(named)
     _check_enough(environments, compiled, {approver: known.canonical(approver) for approver in named})
     asking = [(environment, environments[name]) for name, environment in compiled.items()]
-    party, enrolled = _passkeys(passkeys, people, known, asking)
+    party, enrolled = _passkeys(passkeys, who_is_who.members, known, asking)
     return Policy(
         sha256=hashlib.sha256(data).hexdigest(),
         audience=audience,
@@ -59,6 +61,7 @@ def compile_policy(data: bytes) -> Policy:
         keys={kid: key for kid, (key, _) in keys.items()},
         people=known,
         environments=compiled,
+        actor_replaces=actor_option == "replaces",
         party=party,
         enrolled=enrolled,
         renamed=renamed,
@@ -99,14 +102,6 @@ def _max_age(node: Node) -> int:
     if length > _LONGEST_MAX_AGE:
         raise bad(node, "an approval may live for a day at most.", "Short lives keep a stolen token worthless.")
     return length
-
-
-def _approver(node: Node) -> str:
-    text = (node.text or "").lower()
-    if not is_approver(node.text) or "*" in text:
-        raise bad(node, "this must be an e-mail address or a login in plain ASCII.")
-    _known_people({}, {text}, node)
-    return text
 
 
 def _key_approver(node: Node) -> str:
@@ -188,36 +183,11 @@ def _teams(members: dict[str, Node]) -> dict[str, list[str]]:
     for name, node in members.items():
         if not is_approver(name) or "@" in name or "*" in name:
             raise bad(node, "a team is named by a word in plain ASCII, without @ or *.")
-        teams[name.lower()] = list_of(_approver)(node)
+        teams[name.lower()] = list_of(approver)(node)
     for name, node in members.items():
         if nested := sorted(teams.keys() & teams[name.lower()]):
             raise bad(node, f"{nested[0]!r} is a team; teams list people.")
     return teams
-
-
-def _person(node: Node) -> Person:
-    fields = Fields(node, "this person")
-    github = fields.optional("github", _approver, None)
-    emails: list[str] = fields.optional("emails", list_of(_approver), [])
-    fields.optional("passkeys", _itself, None)  # read once it is known who is who
-    fields.done()
-    return Person(github, tuple(emails))
-
-
-def _people(members: dict[str, Node], named: set[str], fields: Fields) -> People:
-    people = {name: _person(node) for name, node in members.items()}
-    for name, node in members.items():
-        if not is_approver(name):
-            raise bad(node, "a person is named by an e-mail address or a login in plain ASCII.")
-        _known_people({name: people[name]}, set(), node)  # alone, so that the error names their own line
-    return _known_people(people, named, fields.members.get("people", fields.node))
-
-
-def _known_people(people: dict[str, Person], approvers: set[str], node: Node) -> People:
-    try:
-        return People(people, approvers)
-    except PolicyError as error:
-        raise bad(node, error.message, error.hint) from None
 
 
 def repository_pattern(node: Node) -> RepositoryPattern:
@@ -296,7 +266,7 @@ def _environment(name: str, node: Node, teams: dict[str, list[str]]) -> Environm
 
 
 def _team_or_approver(teams: dict[str, list[str]]) -> Callable[[Node], list[str]]:
-    return lambda node: teams.get((node.text or "").lower()) or [_approver(node)]
+    return lambda node: teams.get((node.text or "").lower()) or [approver(node)]
 
 
 def _check_enough(environments: dict[str, Node], compiled: dict[str, Environment], canonical: dict[str, str]) -> None:

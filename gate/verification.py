@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from gate.deployment import Deployment
 from gate.errors import Denied, UsageError
 from gate.models import Check, Commit
-from gate.people import separate_duties
 from gate.policy import Environment, Policy
+from gate.separation import separate_duties
 from gate.steps import STEPS
 from gate.text import plural
 from gate.tokens import Approval, decode

@@ -129,8 +129,9 @@ def _compiled(data: bytes, location: str) -> Policy:
         ) from None
 
 
-def open_history(checkout: Path | None, *, api_url: str, token: str) -> "History | None":
-    """Whom to ask who wrote the commits: the checkout first, then the GitHub whose API is at `api_url`, if any."""
+def open_history(checkout: Path | None, *, api_url: str, token: str, forge_first: bool = False) -> "History | None":
+    """Whom to ask who wrote the commits: the checkout first, then the GitHub whose API is at `api_url`, if any; with
+    `forge_first` the other way round, since only a forge attests accounts."""
     sources: list[History] = []
     if checkout:
         from gate.forge.git import LocalGit  # noqa: PLC0415 (paid for when used)
@@ -142,6 +143,8 @@ def open_history(checkout: Path | None, *, api_url: str, token: str) -> "History
         sources.append(GitHub(api_url, token or None))
     if not sources:
         return None
+    if forge_first:
+        sources.reverse()
     from gate.forge.firstwhole import FirstWhole  # noqa: PLC0415 (paid for when used)
 
     return FirstWhole(sources)

@@ -54,8 +54,9 @@ def test_a_policy_in_order(tmp_path: Path) -> None:
         ([("    alg:", "    not_after: 1970-01-01T00:00:00Z\n    alg:")], "revoked"),
         ([("    alg:", "    not_before: 2028-01-01T00:00:00Z\n    alg:")], "no key is trusted today"),
         ([('["*@example.com"]', "[alice@example.com]")], "no key may speak for bob@example.com, carol@example.com"),
-        ([("separation_of_duties: false", "separation_of_duties: true"), ("github: bob", "emails: [b@x.example]")],
-         "the login of bob@example.com is not known"),
+        ([("separation_of_duties: false", "separation_of_duties: true"),
+          ("automation:", "unlisted: attested\nautomation:")],
+         "the account of alice@example.com, bob@example.com, carol@example.com has no id here"),
         ([("x", "x")], "separation of duties is off"),
     ],
 )  # fmt: skip

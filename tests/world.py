@@ -32,6 +32,8 @@ people:
   alice@example.com: {{github: alice, emails: [alice@personal.example]{alice}}}
   bob@example.com: {{github: bob{bob}}}
   carol@example.com: {{github: carol}}
+  dave@example.com: {{github: dave}}
+automation: [deployer]
 environments:
   production:
     repositories: ["acme/*"]

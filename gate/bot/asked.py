@@ -137,8 +137,14 @@ def _merged(job: Job, said: _Body) -> Job:
     return job._replace(
         environment=job.environment or _needed(said.environment, "environment"),
         attempt=job.attempt if "attempt" in job.proved else said.attempt or 1,
-        actors=tuple(dict.fromkeys((*job.actors, *said.actors))),
+        actors=tuple(dict.fromkeys((*job.actors, *(actor for actor in said.actors if not _proves(job, actor))))),
     )
+
+
+def _proves(job: Job, actor: str) -> bool:
+    """Whether the token proves that actor, be it in more words: with a namespace, or an id that the job lacks."""
+    logins = [proved.partition("#")[0] for proved in job.actors]
+    return actor in {*logins, *(login.partition(":")[2] for login in logins)}
 
 
 def _within_bounds(token: ApiToken, said: _Body) -> Job:

@@ -7,11 +7,13 @@ own choice at both, and changed in 2026. The token is already verified when it c
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from gate.bot import githubhost
 from gate.bot.errors import NotProved
 from gate.bot.jobsettings import Kind
 from gate.errors import UsageError
+from gate.identity import address, named, namespace_of
 from gate.scope import parse_environment, parse_repository, parse_sha
 from gate.text import printable
 
@@ -79,7 +81,7 @@ def _github(issuer: str, read: "_Reader") -> Job:
         environment=read.environment(),
         run_id=run_id,
         attempt=int(read.number("run_attempt")),
-        actors=(read.text("actor"),),
+        actors=(named(githubhost.namespace(issuer), read.text("actor"), read.optional("actor_id")),),
         ref=read.optional("ref"),
         workflow=read.optional("job_workflow_ref"),
         run_url=f"{host}/{repository}/actions/runs/{run_id}" if host else "",
@@ -89,6 +91,7 @@ def _github(issuer: str, read: "_Reader") -> Job:
 
 def _gitlab(issuer: str, read: "_Reader") -> Job:
     path, pipeline = read.text("project_path", _MOST_TEXT), read.number("pipeline_id")
+    namespace = namespace_of(urlsplit(issuer).hostname or "")
     return Job(
         issuer=issuer,
         repository=parse_repository(path),
@@ -96,7 +99,10 @@ def _gitlab(issuer: str, read: "_Reader") -> Job:
         sha=parse_sha(read.text("sha")),
         environment=read.environment(),
         run_id=pipeline,
-        actors=tuple(dict.fromkeys((read.text("user_login"), read.text("user_email")))),
+        actors=(
+            named(namespace, read.text("user_login"), read.optional("user_id")),
+            address(namespace, read.text("user_email")),
+        ),
         ref=read.optional("ref_path") or read.optional("ref"),
         workflow=read.optional("ci_config_ref_uri"),
         run_url=f"{issuer.removesuffix('/')}/{path}/-/pipelines/{pipeline}",

@@ -7,7 +7,7 @@ from gate.bot.signin import SignedIn
 from gate.bot.signinpages import SignInPages
 from gate.bot.site import Site, local_path
 from gate.bot.web import Call
-from gate.people import identity
+from gate.identity import identity
 
 
 class DevPages:

@@ -46,9 +46,10 @@ class Lookup:
         allowed = _noted(lineage.shas(history), looked_at)
         commits = sorted_newest_first(history.commits(deployment.repository, allowed, deployment.sha), deployment.sha)
         base = looked_at[-1] if looked_at else ""  # what stopped the search is what it was for (gate.forge.base)
-        roles = {role: commit.sha for commit in commits for role in commit.people or ((),)}
+        people = loaded.policy.people
+        roles = {role: commit.sha for commit in commits for role in people.hands(commit)}
         facts = Facts(
-            commits=tuple(_line(commit, deployment.sha) for commit in commits[:_LISTED]),
+            commits=tuple(_line(commit, deployment.sha, people.hands(commit)) for commit in commits[:_LISTED]),
             total=len(commits),
             base=base,
             diff_url=self._diff_url(deployment, base),
@@ -83,10 +84,10 @@ def _length(roles: Iterable[Sequence[Identity]]) -> int:
     return sum(len(json.dumps(who.value)) for role in roles for who in role)
 
 
-def _line(commit: Commit, deployed: str) -> CommitLine:
+def _line(commit: Commit, deployed: str, hands: Iterable[Sequence[Identity]]) -> CommitLine:
     title, _, rest = commit.message.strip().partition("\n")
     told = rest.strip() if commit.sha == deployed else ""
-    people = dict.fromkeys(_name(role) for role in commit.people)
+    people = dict.fromkeys(map(_name, hands))
     return CommitLine(commit.sha, _short(title, 120), _short(", ".join(people), 80), _paragraphs(told))
 
 

@@ -7,6 +7,8 @@ github.com and the tenants of ghe.com have a host for each; GitHub Enterprise Se
 import re
 from urllib.parse import urlsplit
 
+from gate.identity import namespace_of
+
 GITHUB_COM = "https://github.com"
 _ISSUER = "https://token.actions.githubusercontent.com"
 _TENANTS_ISSUER = re.compile(r"https://token\.actions\.([a-z0-9-]+\.ghe\.com)")
@@ -32,6 +34,11 @@ def of_issuer(issuer: str) -> str:
         return issuer.removesuffix(_SERVERS_ISSUER)
     tenant = _TENANTS_ISSUER.fullmatch(issuer)
     return f"https://{tenant[1]}" if tenant else ""
+
+
+def namespace(issuer: str) -> str:
+    """What the logins are prefixed with that this issuer vouches for (gate.identity)."""
+    return namespace_of(urlsplit(of_issuer(issuer) or issuer).hostname or "")
 
 
 def api_of(url: str) -> str:

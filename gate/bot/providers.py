@@ -6,6 +6,7 @@ OpenID Connect Core 1.0 §3.1; RFC 7636 (PKCE); RFC 9207 and RFC 9700 §4.4 (pro
 import re
 from collections.abc import Mapping
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from gate.bot import githubhost
 from gate.bot.discovery import Issuer, Metadata
@@ -14,6 +15,7 @@ from gate.bot.fetch import get_object, unavailable
 from gate.bot.oauth import AGAIN, SECONDS, Client, Started, is_same, is_same_host, other_provider
 from gate.bot.signin import SignedIn, SignInSettings
 from gate.http import bearer
+from gate.identity import named, namespace_of
 from gate.models import Identity
 from gate.text import printable
 
@@ -145,7 +147,7 @@ class GitHubProvider:
         self.name = settings.name
         self._settings = settings
         self._client = Client(settings, "client_secret_post", scope="")
-        self._is_github_com = settings.url == githubhost.GITHUB_COM
+        self._namespace = namespace_of(urlsplit(settings.url).hostname or "")
         self._api = githubhost.api_of(settings.url)
 
     def start(self, redirect_uri: str) -> Started:
@@ -163,15 +165,12 @@ class GitHubProvider:
         return self._person(get_object(self.name, f"{self._api}/user", SECONDS, bearer(answer["access_token"])))
 
     def _person(self, user: Mapping[str, Any]) -> SignedIn:
-        """The account: its login, and at github.com also its number, as it stands in its noreply address. Whoever takes
-        a login that somebody else gave up has another number."""
+        """The account: its login, and its id. Whoever takes a login that somebody else gave up has another id."""
         login, number = user.get("login"), user.get("id")
         if not isinstance(login, str) or not _LOGIN.fullmatch(login) or type(number) is not int:
             raise unavailable(self.name, "does not say who signed in")
-        identities = [Identity("login", login)]
-        if self._is_github_com:
-            identities.append(Identity("email", f"{number}+{login}{_NOREPLY}"))
-        return SignedIn(tuple(identities), _shown(user.get("name"), login), self.name)
+        account = Identity("account", named(self._namespace, login, str(number)))
+        return SignedIn((account,), _shown(user.get("name"), login), self.name)
 
 
 def _shown(name: object, otherwise: str) -> str:

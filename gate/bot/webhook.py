@@ -24,8 +24,8 @@ _LOGIN = re.compile(r"[A-Za-z0-9_-]{1,100}(?:\[bot\])?")
 class ProtectionRequest(NamedTuple):
     """A job that GitHub holds: which commit it would deploy where, and what started its run.
 
-    `event` is the event of the run, e.g. `push`, `ref` what it runs on; `actor` the login of whoever GitHub says it is
-    for; `delivery` is the same when it is delivered again.
+    `event` is the event of the run, e.g. `push`, `ref` what it runs on; `actor` the login, and `actor_id` the
+    account's id, of whoever GitHub says it is for; `delivery` is the same when it is delivered again.
     """
 
     repository: str
@@ -34,6 +34,7 @@ class ProtectionRequest(NamedTuple):
     environment: str
     run_id: str
     actor: str
+    actor_id: str
     event: str
     ref: str
     delivery: str
@@ -87,6 +88,7 @@ def _request(payload: dict[str, Any], delivery: str) -> ProtectionRequest:
         environment=parse_environment(payload["environment"]),
         run_id=_run_id(payload["deployment_callback_url"], repository),
         actor=_matched(_LOGIN, payload["sender"]["login"]),
+        actor_id=str(int(payload["sender"]["id"])),
         event=_matched(re.compile(r"[a-z_]{1,60}"), payload["event"]),
         ref=_shown(payload.get("ref")),
         delivery=delivery,

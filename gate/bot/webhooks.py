@@ -2,6 +2,7 @@
 
 from starlette.responses import Response
 
+from gate.bot import githubhost
 from gate.bot.asked import Asked
 from gate.bot.claims import Job
 from gate.bot.errors import NotFound
@@ -10,6 +11,7 @@ from gate.bot.site import Site
 from gate.bot.web import Call
 from gate.bot.webhook import ProtectionRequest, receive
 from gate.deployment import Deployment
+from gate.identity import named
 
 
 class Webhooks:
@@ -43,7 +45,7 @@ def _asked(held: ProtectionRequest, issuer: str) -> Asked:
         repository=held.repository,
         sha=held.sha,
         environment=held.environment,
-        actors=(held.actor,),
+        actors=(named(githubhost.namespace(issuer), held.actor, held.actor_id),),
         run_id=held.run_id,
         repository_id=held.repository_id,
     )

@@ -26,6 +26,7 @@ _COMMANDS = {
     "verify": "gate.cli.verify:verify",
     "audit": "gate.cli.audit:audit",
     "doctor": "gate.cli.doctor:doctor",
+    "people": "gate.cli.people:people",
     "aws": "gate.cli.aws:aws",
     "bot": "gate.cli.bot:bot",
     "demo": "gate.cli.demo:demo",

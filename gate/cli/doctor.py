@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gate.checkout import find
+from gate.checkout import find, head, remote_repository
 from gate.cli import json_option, policy_option
 from gate.cli.bot import check_installed
 from gate.cli.init import KEY
@@ -16,6 +16,7 @@ from gate.cli.pin import ask_pin
 from gate.doctor import examine_bases, examine_file, examine_policy, examine_signer, examine_state, examine_stores
 from gate.errors import GateError
 from gate.models import Finding
+from gate.policy import Policy
 from gate.signers import Guarded, open_signer
 from gate.text import legible
 from gate.wiring import LoadedPolicy, load_policy
@@ -106,9 +107,29 @@ def _examine(location: str, loaded: LoadedPolicy) -> list[Finding]:
         findings += _examine_files(Path(location), loaded.base)
     findings += examine_state(loaded.policy, loaded.base)
     findings += examine_stores(loaded.replay_store(), loaded.audit_log(), now)
+    findings += _examine_people(loaded.policy)
     if all(finding.severity != "error" for finding in findings):
         findings += examine_bases(loaded.policy, loaded.replay_store(), loaded.audit_log())
     return findings
+
+
+def _examine_people(policy: Policy) -> list[Finding]:
+    """Whether the policy knows who writes the code of the checkout that we stand in, where it asks who that is."""
+    from gate.scan import NEWEST, newest, scan  # noqa: PLC0415 (paid for when used)
+
+    checkout = find(Path.cwd())
+    repository = checkout and remote_repository(checkout)
+    asking = [each for each in policy.environments.values() if each.separation_of_duties]
+    if not checkout or not repository or not any(environment.covers(repository) for environment in asking):
+        return []
+    try:
+        unknown = scan(policy.people, newest(checkout, head(checkout)), ())
+    except GateError as error:
+        return [Finding("warning", "people", error.message, error.hint)]
+    if not unknown:
+        return [Finding("ok", "people", f"the policy knows who wrote the newest {NEWEST:,} commits of {repository}")]
+    message = f"it does not know {len(unknown)} who wrote the newest {NEWEST:,} commits of {repository}, which deny"
+    return [Finding("warning", "people", message, "`gate people scan` lists them, and what to add to the policy.")]
 
 
 def _examine_files(policy: Path, base: Path) -> list[Finding]:

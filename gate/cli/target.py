@@ -11,6 +11,7 @@ from gate.checkout import find, head, origin_repository, remote_repository
 from gate.ci import CiRun, detect, is_ci
 from gate.deployment import Deployment
 from gate.errors import UsageError
+from gate.identity import claims
 from gate.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,11 +32,13 @@ class Named(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A deployment, the run that asks for it, and the checkout where there is one."""
+    """A deployment, the run that asks for it, the checkout where there is one, and those of its `actors` that only the
+    caller names."""
 
     deployment: Deployment
     run: CiRun
     checkout: Path | None
+    named_actors: tuple[str, ...] = ()
 
 
 def target_options(command: F) -> F:
@@ -44,7 +47,9 @@ def target_options(command: F) -> F:
         click.option("--from-ci", is_flag=True, help="Take what is not given from the CI's own variables."),
         click.option("--run-id", default="", help="Which CI run asks."),
         click.option(
-            "--actor", multiple=True, help="Who triggered the run: a login or an e-mail address. Repeat for a re-run."
+            "--actor",
+            multiple=True,
+            help="Who triggered the run, e.g. github:alice. Adds to what a CI says; repeatable.",
         ),
         click.option("--environment", default="", envvar="GATE_ENVIRONMENT", help="Where to, e.g. production."),
         click.option("--sha", default="", help="At which commit: the whole id."),
@@ -71,16 +76,17 @@ def find_target(named: Named) -> Target:
         or _found(origin_repository, checkout, named, "repository")
     )
     said_sha = named.sha or _said("sha", os.environ.get("GATE_SHA", ""), lambda: run.sha)
+    actors = tuple(name for text in named.actor if text not in run.actors for name in claims(text))
     deployment = Deployment(
         repository=repository,
         sha=said_sha or _sha(run, checkout, named),
         environment=named.environment,
-        actors=tuple(dict.fromkeys((*named.actor, *run.actors))),
+        actors=tuple(dict.fromkeys((*actors, *run.actors))),
         run_id=named.run_id or run.run_id,
         repository_id=named.repository_id or (run.repository_id if _same(repository, run.repository) else ""),
         request_id=named.request_id,
     )
-    return Target(deployment, run, checkout)
+    return Target(deployment, run, checkout, actors)
 
 
 def _said(what: str, value: str, look: Callable[[], str | None]) -> str:

@@ -137,8 +137,15 @@ def _check(options: _Options, named: Named) -> Decision:
         untrusted=[folder for folder in (checkout, workspace and Path(workspace)) if folder],
         unsafe_from_checkout=options.unsafe_policy_from_checkout,
     )
-    history = open_history(checkout, api_url=_forge(options, target), token=os.environ.get("GITHUB_TOKEN", ""))
+    history = open_history(
+        checkout,
+        api_url=_forge(options, target),
+        token=os.environ.get("GITHUB_TOKEN", ""),
+        forge_first=loaded.policy.people.unlisted_attested,
+    )
     gate = Gate(loaded.policy, loaded.replay_store(), loaded.audit_log(), history=history, checkout=checkout)
+    if target.named_actors and loaded.policy.actor_replaces:
+        target = target._replace(deployment=replace(target.deployment, actors=target.named_actors))
     if options.dry_run:
         return gate.preflight(target.deployment)
     tokens = _tokens(options.approval)

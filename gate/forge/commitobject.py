@@ -5,7 +5,7 @@ import re
 from typing import NamedTuple
 
 from gate.forge import Unattributed
-from gate.forge.authorship import Role, everybody
+from gate.forge.authorship import Role, with_co_authors
 from gate.models import Commit, Identity
 
 # What git reads, and fsck demands, stands first and in this order: a `parent` further down is none to git.
@@ -16,7 +16,7 @@ _HEAD = re.compile(
 _FIRST = {b"tree", b"parent", b"author", b"committer"}
 _PERSON = re.compile(rb"[^<>\n]*<([^<>\n]*)>(?: (-?[0-9]{1,18}) [+-][0-9]{4})?")
 _PARENT = re.compile(rb"parent ([0-9a-f]+)")
-_ASCII = "".join(chr(code) for code in range(33, 127) if chr(code) not in "\\~")  # two that Shift JIS reuses
+_ASCII = bytes(code for code in range(1, 128) if chr(code) not in "\\~")  # two that Shift JIS reuses
 
 
 class CommitObject(NamedTuple):
@@ -39,8 +39,9 @@ def parse_commit(sha: str, content: bytes) -> CommitObject:
     if found is None:
         raise _bad(sha, "its headers are not those that git writes, in git's order")
     _check_rest(sha, found["rest"].split(b"\n"))
-    people = everybody(_role(found["author"]), _role(found["committer"]), message.decode("utf-8", "replace"))
-    return CommitObject(Commit(sha, people), _parents(sha, found["parents"]), _date(found["committer"]))
+    people = with_co_authors(_role(found["author"]), message.decode("utf-8", "replace"))
+    commit = Commit(sha, people, committer=_role(found["committer"]))
+    return CommitObject(commit, _parents(sha, found["parents"]), _date(found["committer"]))
 
 
 def _check_id(sha: str, content: bytes) -> None:
@@ -61,7 +62,8 @@ def _parents(sha: str, lines: bytes) -> tuple[str, ...]:
 def _check_rest(sha: str, lines: list[bytes]) -> None:
     """A continued line starts with a space, and so has no name.
 
-    Addresses and trailers are ASCII, and so is every encoding's lower half but for a few, which are refused.
+    Addresses and trailers are ASCII, and so is every encoding's lower half but for a few, which are refused, as are
+    those in which an escape (ISO 2022, HZ) makes another line than the bytes do that stand there.
     """
     for line in lines:
         name, _, value = line.partition(b" ")
@@ -73,7 +75,9 @@ def _check_rest(sha: str, lines: list[bytes]) -> None:
 
 def _keeps_ascii(encoding: bytes) -> bool:
     try:
-        return _ASCII.encode(encoding.decode("ascii")) == _ASCII.encode("ascii")
+        name = encoding.decode("ascii")
+        plain, escaped = _ASCII.decode("ascii"), b"\x1b(B~\n".decode(name)
+        return plain.encode(name) == _ASCII and (escaped[:3], escaped[4:]) == ("\x1b(B", "\n")
     except (LookupError, ValueError):
         return False
 

@@ -39,7 +39,7 @@ class LocalGit:
         Raises:
             Unattributed: the clone is shallow or damaged, lacks a commit, or git can't answer in time.
         """
-        with self._reading() as read:
+        with self.reading() as read:
             return _range(read, allowed, parse_sha(sha), self._is_shallow)
 
     def holds(self, repository: str, shas: Iterable[str]) -> str | None:  # noqa: ARG002 (an id says it all)
@@ -48,7 +48,7 @@ class LocalGit:
         Raises:
             Unattributed: the clone is shallow or damaged, or git can't answer in time.
         """
-        with self._reading() as read:
+        with self.reading() as read:
             missing = ""
             for sha in map(parse_sha, shas):
                 if read(sha):
@@ -59,7 +59,7 @@ class LocalGit:
             return None
 
     @contextmanager
-    def _reading(self) -> Iterator[Read]:
+    def reading(self) -> Iterator[Read]:
         """What reads the clone's commits, each once.
 
         Raises:

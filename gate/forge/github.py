@@ -6,13 +6,15 @@ Commits come in pages of at most 100, oldest first. Each page repeats `total_com
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count, islice
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from gate.errors import UsageError
 from gate.forge import Unattributed
 from gate.forge.api import Api, Connection, NotThere
-from gate.forge.authorship import Role, everybody
+from gate.forge.authorship import Role, with_co_authors
 from gate.forge.base import find_base
 from gate.http import within
+from gate.identity import named, namespace_of
 from gate.models import Commit, Identity
 from gate.scope import parse_repository, parse_sha
 
@@ -49,8 +51,8 @@ class GitHub:
         Raises:
             Unattributed: GitHub does not tell, or not all, or not in time.
         """
-        path, head = _path(repository), parse_sha(sha)
-        return self._within(lambda connection: _range(_Comparisons(connection, path, head), allowed))
+        path, head, namespace = _path(repository), parse_sha(sha), _namespace(self._api.url)
+        return self._within(lambda connection: _range(_Comparisons(connection, path, head, namespace), allowed))
 
     def holds(self, repository: str, shas: Iterable[str]) -> str | None:
         """The first of these commits, 20 at the most, that GitHub knows in the repository or, as it keeps them
@@ -111,10 +113,11 @@ def _held(api: Connection, path: str, shas: Sequence[str]) -> str | None:
 class _Comparisons:
     """The comparisons of earlier commits with `sha`, in the repository at `path`."""
 
-    def __init__(self, api: Connection, path: str, sha: str) -> None:
+    def __init__(self, api: Connection, path: str, sha: str, namespace: str) -> None:
         self._api = api
         self._path = path
         self.sha = sha
+        self.namespace = namespace  # of the accounts that it names
         self._first = ("", dict[str, Any]())  # of the base asked about last: its first page
 
     def own(self) -> dict[str, Any]:
@@ -149,6 +152,11 @@ class _Comparisons:
         return bool(status == "ahead")
 
 
+def _namespace(api_url: str) -> str:
+    host = urlsplit(api_url).hostname or ""
+    return namespace_of(host.removeprefix("api.") if host.endswith((".github.com", ".ghe.com")) else host)
+
+
 def _range(comparisons: _Comparisons, allowed: Iterable[str]) -> list[Commit]:
     base = find_base(islice(allowed, _MOST_BASES), comparisons.sha, comparisons.has_below)
     if base == comparisons.sha:
@@ -156,7 +164,7 @@ def _range(comparisons: _Comparisons, allowed: Iterable[str]) -> list[Commit]:
     if base is None:
         own = comparisons.own()
         if not own["parents"]:
-            return [_commit(own)]
+            return [_commit(own, comparisons.namespace)]
         base = parse_sha(own["parents"][0]["sha"])
     return _compared(comparisons, base)
 
@@ -166,7 +174,7 @@ def _compared(comparisons: _Comparisons, base: str) -> list[Commit]:
     for number in count(1):
         answer = comparisons.page(base, number)
         total = _total(answer)
-        found = [_commit(item) for item in answer["commits"]]
+        found = [_commit(item, comparisons.namespace) for item in answer["commits"]]
         commits |= _distinct(found, commits)
         if len(commits) >= total or not found:
             break
@@ -204,21 +212,32 @@ def _check_whole(answer: dict[str, Any], commits: dict[str, Commit], base: str, 
         raise _strange("commits that do not lead from the base to the one to be deployed")
 
 
-def _commit(item: dict[str, Any]) -> Commit:
-    message = item["commit"]["message"]
-    people = everybody(_role(item, "author"), _role(item, "committer"), message)
-    return Commit(parse_sha(item["sha"]), people, message)
+def _commit(item: dict[str, Any], namespace: str) -> Commit:
+    message, signed = item["commit"]["message"], (item["commit"].get("verification") or {}).get("verified") is True
+    author, committer = item["author"] or {}, item["committer"] or {}
+    by_github = committer.get("login") == "web-flow"
+    people = with_co_authors(
+        _role(item, "author", namespace, attested=signed and (by_github or author.get("id") == committer.get("id"))),
+        message,
+    )
+    return Commit(
+        parse_sha(item["sha"]), people, message, _role(item, "committer", namespace, attested=signed and not by_github)
+    )
 
 
-def _role(item: dict[str, Any], role: str) -> Role:
-    """The account that GitHub found for an address, where it found one, and the address."""
-    return _known("login", (item[role] or {}).get("login")) + _known("email", (item["commit"][role] or {}).get("email"))
+def _role(item: dict[str, Any], role: str, namespace: str, *, attested: bool) -> Role:
+    """The account that GitHub found for an address, where it found one, and the address.
 
-
-def _known(kind: Literal["email", "login"], value: object) -> Role:
-    if value is not None and not isinstance(value, str):
+    The address is only what the commit says, and so is the account that goes with it, until a signature attests it: by
+    a key of that account, or by GitHub's own where the commit was made in the browser, by whoever had signed in.
+    """
+    account, email = item[role] or {}, (item["commit"][role] or {}).get("email")
+    login, number = account.get("login"), account.get("id")
+    if not all(value is None or isinstance(value, str) for value in (login, email)):
         raise TypeError
-    return () if value is None else (Identity(kind, value),)
+    kind: Literal["account", "login"] = "account" if attested and account.get("type") == "User" and number else "login"
+    known = () if login is None else (Identity(kind, named(namespace, login, str(number or ""))),)
+    return known if email is None else (*known, Identity("email", email))
 
 
 def _strange(actual: str) -> Unattributed:

@@ -81,6 +81,18 @@ class TestWhole:
         book.rewrite(1, deployment=book.members(1)["deployment"] | {"actors": ["alice"]})
         assert book.faults()[0] == ("forged", 1, 1)
 
+    def test_an_actor_whom_nobody_listed_was_for_the_gate_of_that_time_to_judge(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Older gates took any other login for another person; their records are as good as ever."""
+        book = Book(tmp_path, separation=True)
+        monkeypatch.setattr("gate.gate.check_separation", lambda approvals, *_: approvals)
+        gate = book.world.gate(replay=book.store, audit=book.log, history=Nobody())
+        assert gate.check([book.world.token(ALICE)], book.world.deployment(actors=("mallory",))).allowed
+        assert [step.evidence for step in steps(book.prove())] == ["policy"]
+        book.rewrite(1, deployment=book.members(1)["deployment"] | {"actors": []})
+        assert book.faults()[0] == ("forged", 1, 1)
+
     def test_the_quorum_is_counted_again(self, tmp_path: Path) -> None:
         book = Book(tmp_path, approvals=2)
         deployment = book.world.deployment()

@@ -76,6 +76,7 @@ def _policy(signer: Signer, url: str) -> dict[str, Any]:
         "audit": "file:audit",
         "keys": [{"kid": "bot", "alg": "Ed25519", "public_key": public_key, "approvers": ["*@example.com"]}],
         "passkeys": {"origin": url},
+        "forges": {"127.0.0.1": "github"},
         "people": {
             "alice@example.com": {"github": "alice"},
             "bob@example.com": {"github": "bob"},

@@ -203,7 +203,7 @@ def _policy(passkeys: dict[str, Authenticator]) -> dict[str, Any]:
             "separation_of_duties": False,
         } | members
 
-    names = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
+    names = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "zoe", "octocat")
     return {
         "people": {f"{name}@example.com": person(name) for name in names},
         "environments": {

@@ -12,6 +12,7 @@ from gate.deployment import Deployment
 from gate.policy import RepositoryPattern
 from tests.bot.provider import SHA, Provider
 
+OCTOCAT = "github:octocat#583231"
 OTHER_SHA = "0" * 39 + "1"
 TOKEN = ApiToken("jenkins", bytes(32), (RepositoryPattern(("acme", "*")),), frozenset({"production"}))
 BODY = {"repository": "acme/shop", "sha": SHA, "environment": "production"}
@@ -23,13 +24,14 @@ def job(kind: Any = "github", **changes: Any) -> Job:
 
 def test_everything_is_proved() -> None:
     assert resolve(job(), {}) == Asked(
-        Deployment("acme/shop", SHA, "production", ("octocat",), "30433642", "1296269"), job(), frozenset(), rerun=False
+        Deployment("acme/shop", SHA, "production", (OCTOCAT,), "30433642", "1296269"), job(), frozenset(), rerun=False
     )
 
 
 def test_saying_what_is_proved_changes_nothing() -> None:
     said = {"repository": "ACME/shop", "sha": SHA, "environment": "production", "run_id": "30433642", "attempt": 2}
-    assert resolve(job(), {**said, "actors": ["octocat"], "rerun": False}) == resolve(job(), {})
+    for actor in (OCTOCAT, "github:octocat", "octocat"):
+        assert resolve(job(), {**said, "actors": [actor], "rerun": False}) == resolve(job(), {})
 
 
 @pytest.mark.parametrize(
@@ -69,8 +71,9 @@ def test_an_environment_that_is_not_proved_is_the_job_s_word() -> None:
 
 
 def test_actors_are_added_never_taken_away() -> None:
-    asked = resolve(job(), {"actors": ["mallory", "octocat", "mallory"]})
-    assert asked.deployment.actors == ("octocat", "mallory")
+    others = ["mallory", "github:octocat#99", "gitlab:octocat", "octo"]
+    asked = resolve(job(), {"actors": ["mallory", "octocat", *others]})
+    assert asked.deployment.actors == (OCTOCAT, *others)
     assert asked.said == {"actors"}
 
 

@@ -134,7 +134,7 @@ def test_a_pipeline_of_gitlab_by_two_approvers(stage: Stage, browser: Browser) -
         browser.become(stage.visitor("alice"))
         browser.open(url)
         assert "0 of 2" in browser.text
-        assert "octocat, octocat@example.com" in browser.text
+        assert "127.0.0.1:octocat#1, octocat@example.com" in browser.text
         browser.press("Approve with your passkey")
         assert "You have approved this. It waits for 1 more approval." in browser.text
         assert not browser.has("Approve with")

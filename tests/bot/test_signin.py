@@ -364,7 +364,9 @@ def test_a_secret_that_is_not_set(provider: Provider) -> None:
 
 
 def test_signing_in_with_github(provider: Provider) -> None:
-    assert sign_in(settings(provider, "github")) == SignedIn((Identity("login", "alice"),), "Alice", "SSO")
+    assert sign_in(settings(provider, "github")) == SignedIn(
+        (Identity("account", "127.0.0.1:alice#4711"),), "Alice", "SSO"
+    )
     [request] = [request for request in provider.requests if request.path == "/api/v3/user"]
     assert request.headers["authorization"].startswith("Bearer ")
 
@@ -380,11 +382,14 @@ def test_the_provider_tells_of_an_account_as_github_does(provider: Provider) -> 
         description.check_response(user, reply.status, reply.body)
 
 
-def test_an_account_s_number_goes_with_it_at_github_com() -> None:
-    way = SignInSettings("GitHub", "github", "https://github.com", CLIENT_ID, Secret("env:X", None))
+@pytest.mark.parametrize(
+    ("url", "namespace"), [("https://github.com", "github"), ("https://ghe.example.com:8443", "ghe.example.com")]
+)
+def test_an_account_s_id_goes_with_it(url: str, namespace: str) -> None:
+    way = SignInSettings("GitHub", "github", url, CLIENT_ID, Secret("env:X", None))
     github = GitHubProvider(way)
     assert github._person({"login": "alice", "id": 4711, "name": None}) == SignedIn(
-        (Identity("login", "alice"), Identity("email", "4711+alice@users.noreply.github.com")), "alice", "GitHub"
+        (Identity("account", f"{namespace}:alice#4711"),), "alice", "GitHub"
     )
 
 

@@ -79,6 +79,7 @@ def test_a_job_that_github_holds() -> None:
         environment="production",
         run_id=str(RUN),
         actor=payload["sender"]["login"],
+        actor_id=str(payload["sender"]["id"]),
         event="push",
         ref="refs/heads/main",
         delivery=hashlib.sha256(json.dumps(payload).encode()).hexdigest(),

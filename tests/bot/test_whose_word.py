@@ -70,7 +70,7 @@ def test_what_only_the_job_says(stage: Stage, browser: Browser) -> None:
     said = [name for name in ("Repository", "Commit", "Environment", "Asked by", "Run", "Proved by", "Policy")
             if ONLY_SAID in row(browser, name).text]  # fmt: skip
     assert said == ["Commit", "Environment", "Asked by"]
-    assert row(browser, "Asked by").text == f"octocat, zoe {ONLY_SAID}"
+    assert row(browser, "Asked by").text == f"127.0.0.1:octocat#583231, zoe {ONLY_SAID}"
     stands_at = stage.request(asked).run_sha
     assert stands_at != other
     assert f"The run itself stands at {stands_at[:12]}, and asks for another commit." in browser.text

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gate.ci import CiRun, detect
 from gate.cloneurl import repository_path
 from gate.errors import UsageError
+from gate.identity import identity
 from tests.ci.runs import RUNS, SHA
 
 
@@ -18,16 +19,28 @@ from tests.ci.runs import RUNS, SHA
     [
         (
             "github",
-            CiRun("GitHub Actions", "acme/shop", SHA, ("alice", "bob"), "7001", "4711", "/w/shop", attempt="2"),
+            CiRun(
+                "GitHub Actions",
+                "acme/shop",
+                SHA,
+                ("github:alice#4242", "github:bob"),
+                "7001",
+                "4711",
+                "/w/shop",
+                attempt="2",
+            ),
         ),
-        ("gitlab", CiRun("GitLab CI", "acme/web/shop", SHA, ("alice", "alice@example.com"), "8001", "4712", "/w/shop")),
-        ("jenkins", CiRun("Jenkins", "acme/shop", SHA, ("alice",), "jenkins-shop-42", "", "/w/shop")),
+        (
+            "gitlab",
+            CiRun("GitLab CI", "acme/web/shop", SHA, ("gitlab:alice", "alice@example.com"), "8001", "4712", "/w/shop"),
+        ),
+        ("jenkins", CiRun("Jenkins", "acme/shop", SHA, ("jenkins:alice",), "jenkins-shop-42", "", "/w/shop")),
         (
             "buildkite",
             CiRun("Buildkite", "acme/shop", SHA, ("alice@example.com", "bob@example.com"), "4735ba57", "", "/w/shop"),
         ),
-        ("circleci", CiRun("CircleCI", "acme/shop", SHA, ("alice",), "b0a1c2d3")),
-        ("codebuild", CiRun("CodeBuild", "acme/shop", SHA, ("alice",), "shop:b1e6661e", "", "/w/shop")),
+        ("circleci", CiRun("CircleCI", "acme/shop", SHA, ("circleci:alice",), "b0a1c2d3")),
+        ("codebuild", CiRun("CodeBuild", "acme/shop", SHA, ("codebuild:alice",), "shop:b1e6661e", "", "/w/shop")),
     ],
 )
 def test_each_ci_is_read_by_its_own_variables(ci: str, expected: CiRun) -> None:
@@ -89,9 +102,42 @@ def test_buildkite_s_head_is_left_to_the_checkout() -> None:
 
 
 def test_a_run_started_once_has_one_actor() -> None:
-    run = detect({**RUNS["github"], "GITHUB_TRIGGERING_ACTOR": "alice"})
+    run = detect({**RUNS["github"], "GITHUB_TRIGGERING_ACTOR": "Alice"})
     assert run is not None
-    assert run.actors == ("alice",)
+    assert run.actors == ("github:alice#4242",)
+
+
+@pytest.mark.parametrize(
+    ("ci", "variables", "actors"),
+    [
+        ("github", {"GITHUB_ACTOR_ID": ""}, ("github:alice", "github:bob")),
+        ("github", {"GITHUB_ACTOR_ID": "4242x"}, ("github:alice", "github:bob")),
+        ("github", {"GITHUB_ACTOR": "alice#99", "GITHUB_ACTOR_ID": ""}, ("github:?alice#99", "github:bob")),
+        ("github", {"GITHUB_ACTOR": "", "GITHUB_TRIGGERING_ACTOR": ""}, ()),
+        (
+            "github",
+            {"GITHUB_SERVER_URL": "https://ghe.example.com:8443"},
+            ("ghe.example.com:alice#4242", "ghe.example.com:bob"),
+        ),
+        ("gitlab", {"CI_SERVER_HOST": "Git.Example.com"}, ("git.example.com:alice", "alice@example.com")),
+        ("gitlab", {"GITLAB_USER_LOGIN": "alice#22"}, ("gitlab:?alice#22", "alice@example.com")),
+        ("gitlab", {"GITLAB_USER_EMAIL": "github:bob#22"}, ("gitlab:alice", "gitlab:?github:bob#22")),
+        ("jenkins", {"BUILD_USER_ID": "CORP\\bob"}, ("jenkins:CORP\\bob",)),
+        ("jenkins", {"BUILD_USER_ID": "bob builder"}, ("jenkins:bob builder",)),
+        ("jenkins", {"BUILD_USER_ID": "github:bob#22"}, ("jenkins:github:bob#22",)),
+        ("buildkite", {"BUILDKITE_BUILD_CREATOR_EMAIL": "b#1"}, ("buildkite:?b#1", "bob@example.com")),
+        ("codebuild", {"CODEBUILD_INITIATOR": "codepipeline/shop"}, ("codebuild:codepipeline/shop",)),
+        ("codebuild", {"CODEBUILD_INITIATOR": "rule/nightly"}, ("codebuild:rule/nightly",)),
+    ],
+)
+def test_an_actor_has_a_namespace_and_an_id_only_where_the_ci_attests_it(
+    ci: str, variables: Mapping[str, str], actors: tuple[str, ...]
+) -> None:
+    run = detect({**RUNS[ci], **variables})
+    assert run is not None
+    assert run.actors == actors
+    attested = [actor for actor in actors if identity(actor).kind == "account"]
+    assert attested == [actor for actor in actors if actor.endswith("#4242")]
 
 
 @pytest.mark.parametrize("ci", ["gitlab", "jenkins", "buildkite", "circleci"])

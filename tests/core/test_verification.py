@@ -7,6 +7,7 @@ import pytest
 
 from gate.deployment import Deployment
 from gate.errors import Denied, PolicyError, UsageError, exit_code
+from gate.identity import identity
 from gate.models import Commit, Identity
 from gate.policyfile import compile_policy
 from gate.steps import STEPS
@@ -137,21 +138,25 @@ def test_sixteen_approvals_are_looked_at() -> None:
     assert len(decide(*(token(jti=f"{number:022}") for number in range(16)))) == 16
 
 
+CAROL = "carol@example.com"
+
+
 def test_separation_counts_those_who_neither_triggered_nor_wrote_it() -> None:
     approvals = decide(token(environment="pair"), token(environment="pair", **BOB), deployment=PAIR)
-    deployment = replace(PAIR, actors=("erin@example.com",))
-    people = GATE.people
-    assert people.canonical("dave") == "bob@example.com"
+    assert GATE.people.canonical("dave") == "bob@example.com"
 
-    def counted(author: str, actor: str = "zoe") -> tuple[Approval, ...]:
-        commits = [Commit(SHA, ((Identity("login", author),),))]
-        return check_separation(approvals, replace(deployment, actors=(actor,)), GATE, commits)
+    def counted(author: str, actor: str = CAROL) -> tuple[Approval, ...]:
+        commits = [Commit(SHA, ((identity(author),),))]
+        return check_separation(approvals, replace(PAIR, actors=(actor,)), GATE, commits)
 
-    assert counted("zoe") == approvals
-    one = [Commit(SHA, ((Identity("login", "dave"),),))]
+    assert counted(CAROL) == approvals
+    one = [Commit(SHA, ((identity("dave"),),))]
+    stranger = [Commit(SHA, ((Identity("login", "mallory"),),))]
+    with pytest.raises(Denied, match="It can't be told whether mallory, who had a hand"):
+        check_separation(approvals, replace(PAIR, actors=(CAROL,)), GATE, stranger)
     alone = decide(token(), token(**BOB))
-    assert check_separation(alone, replace(DEPLOYMENT, actors=("zoe",)), GATE, one) == alone[:1]
-    for author, actor, reason in (("dave", "zoe", "approver.is_author"), ("zoe", "alice", "approver.is_actor")):
+    assert check_separation(alone, replace(DEPLOYMENT, actors=(CAROL,)), GATE, one) == alone[:1]
+    for author, actor, reason in (("dave", CAROL, "approver.is_author"), (CAROL, "alice", "approver.is_actor")):
         with pytest.raises(Denied) as caught:
             counted(author, actor)
         assert (caught.value.reason, caught.value.step) == (reason, "separation")

@@ -40,16 +40,16 @@ def sha(number: int) -> str:
     return f"{number:040x}"
 
 
-def account(login: str) -> dict[str, Any]:
+def account(login: str, number: int = 1, kind: str = "User") -> dict[str, Any]:
     """A `simple-user` of the REST schema."""
     return {
         "login": login,
-        "id": 1,
+        "id": number,
         "node_id": "MDQ6VXNlcjE=",
         "avatar_url": "https://github.com/images/error/octocat_happy.gif",
         "gravatar_id": "",
         "url": f"https://api.github.com/users/{login}",
-        "type": "User",
+        "type": kind,
         "site_admin": False,
     }
 
@@ -75,7 +75,7 @@ def commit(number: int, *, message: str = "Fix all the bugs", **parts: Any) -> d
             "message": message,
             "tree": {"url": url, "sha": sha(999_999)},
             "comment_count": 0,
-            "verification": {"verified": False, "reason": "unsigned", "signature": None, "payload": None},
+            "verification": parts.get("verification", {"verified": False, "reason": "unsigned"}),
         },
         "author": parts.get("author", account("bob")),
         "committer": parts.get("committer", account("web-flow")),

@@ -21,7 +21,9 @@ def parse(content: bytes, algorithm: str = "sha1") -> CommitObject:
 
 
 def addresses(content: bytes) -> list[str | None]:
-    return [role[0].value if role else None for role in parse(content).commit.people]
+    author, *co_authors = parse(content).commit.people
+    committer = parse(content).commit.committer
+    return [role[0].value if role else None for role in (author, committer, *co_authors)]
 
 
 def test_a_commit() -> None:
@@ -29,10 +31,8 @@ def test_a_commit() -> None:
     found = parse(TREE + parent + parent.replace(b"a", b"b").replace(b"pbrent", b"parent") + AUTHOR + COMMITTER + b"\n")
     assert found.parents == ("a" * 40, "b" * 40)
     assert found.date == 1_800_000_060
-    assert found.commit.people == (
-        (Identity("email", "alice@example.com"),),
-        (Identity("email", "bob@example.com"),),
-    )
+    assert found.commit.people == ((Identity("email", "alice@example.com"),),)
+    assert found.commit.committer == (Identity("email", "bob@example.com"),)
 
 
 def test_a_commit_of_sha256() -> None:
@@ -48,7 +48,7 @@ def test_a_signature_and_a_merged_tag_are_not_headers() -> None:
     signed = b"gpgsig -----BEGIN\n author Eve <eve@example.com> 1 +0000\n \n parent " + b"c" * 40 + b"\n -----END\n"
     found = parse(TREE + AUTHOR + COMMITTER + signed + b"\nwork")
     assert found.parents == ()
-    assert len(found.commit.people) == 2
+    assert len(found.commit.people) == 1
 
 
 PARENT = b"parent " + b"a" * 40 + b"\n"
@@ -148,7 +148,7 @@ def test_a_co_author_without_brackets_is_none(line: bytes) -> None:
 
 def test_who_is_only_mentioned_is_no_co_author() -> None:
     message = b"Read Co-authored-by: <x@y.z> trailers\n\nSigned-off-by: X <x@y.z>\nReviewed-by: Y <y@y.z>\n"
-    assert len(addresses(TREE + AUTHOR + COMMITTER + b"\n" + message)) == 2
+    assert len(addresses(TREE + AUTHOR + COMMITTER + b"\n" + message)) == 2  # author and committer
 
 
 def test_bytes_of_another_commit_are_refused() -> None:

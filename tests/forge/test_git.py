@@ -13,6 +13,7 @@ from gate.errors import UsageError
 from gate.forge import Unattributed
 from gate.forge.git import LocalGit
 from gate.models import Commit, Identity
+from gate.people import People
 from tests.forge.repository import ALICE, BOB, CAROL, WEB_FLOW, Repository, Who
 
 ABSENT = "0123456789" * 4
@@ -37,7 +38,7 @@ def shas(repo: Repository, base: str | None, sha: str) -> list[str]:
 
 
 def emails(commit: Commit) -> list[str]:
-    return [" / ".join(who.value for who in role) for role in commit.people]
+    return [" / ".join(who.value for who in role) for role in People({}, ()).hands(commit)]
 
 
 def refusal(repo: Repository, base: str | None, sha: str) -> Unattributed:
@@ -59,6 +60,7 @@ def test_author_committer_and_co_authors_count(repo: Repository) -> None:
     base, head = repo.commit(), repo.commit(ALICE, BOB, message)
     (commit,) = commits(repo, base, head)
     assert commit.people[0] == (Identity("email", "alice@example.com"),)
+    assert commit.committer == (Identity("email", "bob@example.com"),)
     assert emails(commit) == ["alice@example.com", "bob@example.com", "carol@example.com", "dave@example.com"]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gate.errors import UsageError
 from gate.forge import Unattributed
-from gate.forge.github import GitHub
+from gate.forge.github import GitHub, _namespace
 from gate.models import Commit, Identity
 from tests.forge.api import TOKEN, Forge, Reply, Request, account, commit, serving, sha, signature
 
@@ -97,10 +97,55 @@ def test_everybody_who_had_a_hand_in_it(forge: Forge) -> None:
     )
     (found,) = ask(forge, 0, 1)
     assert found.people == (
-        (Identity("login", "alice"), Identity("email", "alice@example.com")),
-        (Identity("login", "bob"), Identity("email", "bob@example.com")),
+        (Identity("login", "127.0.0.1:alice#1"), Identity("email", "alice@example.com")),
         (Identity("email", "carol@example.com"),),
     )
+    assert found.committer == (Identity("login", "127.0.0.1:bob#1"), Identity("email", "bob@example.com"))
+
+
+ALICE, BOB, GITHUB = account("alice", 1), account("bob", 2), account("web-flow", 3)
+
+
+@pytest.mark.parametrize(
+    ("author", "committer", "verified", "attested"),
+    [
+        (BOB, BOB, False, (False, False)),  # both are what the commit says, and anybody may say it
+        (BOB, BOB, True, (True, True)),  # a key of Bob's signed that he put it there, and he names himself
+        (BOB, ALICE, True, (False, True)),  # Alice signed, and says that Bob wrote it
+        (BOB, GITHUB, True, (True, False)),  # made in the browser, by whoever had signed in
+        (BOB, GITHUB, False, (False, False)),
+        (account("dependabot[bot]", 4, "Bot"), GITHUB, True, (False, False)),
+        (None, BOB, True, (False, True)),
+        (BOB, None, True, (False, False)),
+        (None, None, True, (False, False)),
+        (BOB, BOB, "yes", (False, False)),
+    ],
+)
+def test_an_account_is_attested_by_a_signature_alone(
+    forge: Forge, author: Any, committer: Any, verified: Any, attested: tuple[bool, bool]
+) -> None:
+    forge.commits[0] = commit(1, author=author, committer=committer, verification={"verified": verified})
+    (found,) = ask(forge, 0, 1)
+    kinds = [[who.kind for who in role or ()] for role in (found.people[0], found.committer)]
+    assert tuple("account" in each for each in kinds) == attested
+
+
+def test_a_github_that_says_nothing_of_signatures_attests_nothing(forge: Forge) -> None:
+    forge.commits[0] = commit(1, author=BOB, committer=BOB, verification=None)
+    assert ask(forge, 0, 1)[0].people[0][0] == Identity("login", "127.0.0.1:bob#2")
+
+
+@pytest.mark.parametrize(
+    ("api", "namespace"),
+    [
+        ("https://api.github.com", "github"),
+        ("https://api.acme.ghe.com", "acme.ghe.com"),
+        ("https://ghe.example.com:8443/api/v3", "ghe.example.com"),
+        ("https://api.example.com/api/v3", "api.example.com"),
+    ],
+)
+def test_whose_accounts_an_api_speaks_of(api: str, namespace: str) -> None:
+    assert _namespace(api) == namespace
 
 
 @pytest.mark.parametrize("nobody", [None, {}])
@@ -116,7 +161,7 @@ def test_a_commit_without_an_author_keeps_the_role(forge: Forge) -> None:
 
 def test_web_flow_as_an_author_stays(forge: Forge) -> None:
     forge.commits[0] = commit(1, author=account("web-flow"), signed_by=signature("noreply@github.com"))
-    assert ask(forge, 0, 1)[0].people[0][0] == Identity("login", "web-flow")
+    assert ask(forge, 0, 1)[0].people[0][0] == Identity("login", "127.0.0.1:web-flow#1")
 
 
 def test_without_a_base_it_is_what_the_first_parent_does_not_have(forge: Forge) -> None:
