@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from gate.errors import PolicyError
 from gate.strictyaml import Node
-from gate.text import printable
+from gate.text import closest, printable
 
 _LONGEST_LIST = 500  # so that teams in lists in environments can't multiply beyond measure
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -30,29 +30,32 @@ class Fields:
             raise bad(node, f"{what} is not a mapping with members.")
         self.node, self._what = node, what
         self._left = dict(node.members)
+        self._known: list[str] = []
         self.members = node.members
 
     def required(self, name: str, convert: Callable[[Node], T]) -> T:
         """The member `name`, which must be there."""
+        self._known.append(name)
         if name not in self._left:
             raise bad(self.node, f"{self._what} has no {name!r}.", self._resembling(name))
         return convert(self._left.pop(name))
 
     def _resembling(self, name: str) -> str:
         """The member that may have been meant, and its line."""
-        from difflib import get_close_matches  # noqa: PLC0415 (paid for when used)
-
-        meant = get_close_matches(name, self._left, 1)
-        return f"Is it {printable(meant[0], 60)!r} on line {self._left[meant[0]].line} that was meant?" if meant else ""
+        meant = closest(name, self._left)
+        return f"Is it {printable(meant, 60)!r} on line {self._left[meant].line} that was meant?" if meant else ""
 
     def optional(self, name: str, convert: Callable[[Node], T], default: T) -> T:
         """The member `name`, or `default`."""
+        self._known.append(name)
         return convert(self._left.pop(name)) if name in self._left else default
 
     def done(self) -> None:
         """Check that every member was taken."""
         for name, node in self._left.items():
-            raise bad(node, f"{self._what} has an unknown member {printable(name, 60)!r}.", "Look for a typing error.")
+            meant = closest(name, self._known)
+            hint = f"Did you mean {meant!r}?" if meant else f"It may have {', '.join(self._known)}."
+            raise bad(node, f"{self._what} has an unknown member {printable(name, 60)!r}.", hint)
 
 
 def list_of(convert: Callable[[Node], T]) -> Callable[[Node], list[T]]:

@@ -1,7 +1,7 @@
 """Values, and text from outside, made fit to show."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 _UNSEEN = frozenset(  # what counts as printable, and shows nothing; U+FE0F is a part of emojis, and stays
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
@@ -34,6 +34,16 @@ def _shown(text: str) -> Iterator[str]:
         marks = marks + 1 if category(char) in ("Mn", "Me") else 0
         plain = char.isprintable() and char not in _UNSEEN and marks <= _MOST_MARKS
         yield char if plain else char.encode("unicode_escape").decode("ascii")
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The one of `known` that may have been meant by `name`: what it begins, or what it resembles; "" if none."""
+    names = list(known)
+    if begun := [one for one in names if name and one.startswith(name)]:
+        return min(begun, key=len)
+    from difflib import get_close_matches  # noqa: PLC0415 (paid for when used)
+
+    return next(iter(get_close_matches(name[:100].lower(), names, 1)), "")
 
 
 def plural(count: int, noun: str) -> str:

@@ -379,6 +379,39 @@ def test_the_scripts_of_other_shells_are_ones(home: Path, shell: str) -> None:
         assert subprocess.run([found, "-n"], input=script, text=True, check=False).returncode == 0
 
 
+@pytest.mark.parametrize("group", [[], ["keys"], ["audit"], ["aws"]], ids=str)
+def test_a_group_alone_prints_its_help_and_decides_nothing(tmp_path: Path, group: list[str]) -> None:
+    done = gate(tmp_path, *group)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: ")
+    assert "\nCommands:\n" in done.stderr
+    assert "\\n" not in done.stderr
+    asked = gate(tmp_path, *group, "--help")
+    assert (asked.returncode, asked.stdout) == (0, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("verfy", "There is no command verfy. Did you mean: gate verify?"),
+        ("aprove --environment x", "There is no command aprove. Did you mean: gate approve?"),
+        ("audit shwo", "There is no command shwo. Did you mean: gate audit show?"),
+        ("rotate", "There is no command rotate. Did you mean: gate keys rotate?"),
+        ("keys verify", "There is no command verify.\n"),
+        ("verify --enviroment x", "There is no option --enviroment. Did you mean: --environment?"),
+        ("verify --env x", "There is no option --env. Did you mean: --environment?"),
+        ("verify --repo x", "There is no option --repo. Did you mean: --repository?"),
+        ("audit show --polcy x", "There is no option --polcy. Did you mean: --policy?"),
+        ("--versoin", "There is no option --versoin. Did you mean: --version?"),
+        ("verify --zzzz", "There is no option --zzzz.\n"),
+    ],
+)
+def test_a_mistyped_word_is_answered_with_the_right_one(tmp_path: Path, typed: str, meant: str) -> None:
+    done = gate(tmp_path, *typed.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"gate: {meant}")
+
+
 def test_a_link_in_the_checkout_is_in_the_checkout(tmp_path: Path) -> None:
     sha = commit(tmp_path / "clone", "one", WHO)
     assert gate(tmp_path, "init", "--approver", WHO).returncode == 0
@@ -542,7 +575,7 @@ def test_every_command_has_help_with_an_example() -> None:
     [
         (["--help"], 0, "Example"),
         (["--version"], 0, "0.1"),
-        (["nonsense"], 2, "No such command"),
+        (["nonsense"], 2, "There is no command"),
         (["verify", "--nonsense"], 2, "--nonsense"),
         (["keys", "show", "nonsense"], 2, "next:"),
         (["keys", "show", "gopher:key"], 2, "file:"),

@@ -7,15 +7,15 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, TextIO, TypeVar
 
 import click
 
 from gate import __version__
+from gate.cli.group import Group
 from gate.errors import GateError, UsageError, exit_code
-from gate.text import legible, printable
+from gate.text import closest, legible, printable
 
 _COMMANDS = {
     "init": "gate.cli.init:init",
@@ -39,19 +39,9 @@ _TOKEN = re.compile(r"[\w-]{10,}\.[\w-]{10,}(?:\.[\w-]*)?")  # never to be repea
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _LazyGroup(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, attribute = _COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
-
-
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Group, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="gate")
 def cli() -> None:
     """Make "a human approved this deploy" something a machine can check.
@@ -145,8 +135,17 @@ def _explained(error: Exception) -> GateError:
     if isinstance(error, GateError):
         return error
     if isinstance(error, click.ClickException):
-        return UsageError(printable(_TOKEN.sub("(a token)", error.format_message()), 2000), hint="Run it with --help.")
+        return UsageError(printable(_TOKEN.sub("(a token)", _said(error)), 2000), hint="Run it with --help.")
     return GateError(f"a bug of its own ({type(error).__name__})", hint="Please report it, with what you ran.")
+
+
+def _said(error: click.ClickException) -> str:
+    """What click says; of an option that does not exist also which one may have been meant."""
+    if not isinstance(error, click.NoSuchOption) or not error.ctx:
+        return error.format_message()
+    known = (name for option in error.ctx.command.get_params(error.ctx) for name in option.opts)
+    meant = closest(error.option_name, known)
+    return f"There is no option {error.option_name}.{meant and f' Did you mean: {meant}?'}"
 
 
 def _fail(error: GateError) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import click
 
 from gate.aws import check_options
+from gate.cli.group import Group
 from gate.cli.keys import entry
 from gate.cloudformation import Plan, Stack, Step, template
 from gate.errors import UsageError
@@ -17,7 +18,7 @@ _ACTION = "aws-actions/configure-aws-credentials@e6de054238d6b7531b4efff3b6587d9
 _MARKS = {"Add": "+", "Modify": "~", "Remove": "-"}
 
 
-@click.group()
+@click.group(cls=Group)
 def aws() -> None:
     """Set up the AWS side: table, bucket, signing key, and the roles around them."""
 

@@ -10,6 +10,7 @@ import click
 
 from gate import rotation
 from gate.cli import policy_option
+from gate.cli.group import Group
 from gate.cli.pin import ask_pin
 from gate.errors import PolicyError, UsageError
 from gate.fields import seconds
@@ -19,7 +20,7 @@ from gate.signers import create_key, open_signer
 from gate.text import plural, printable
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """Make a key, show the policy entry of its public part, rotate and revoke keys."""
 

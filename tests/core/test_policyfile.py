@@ -152,6 +152,28 @@ def test_what_a_pattern_covers(pattern: str, covered: list[str], not_covered: li
     assert [name for name in covered + not_covered if environment.covers(name)] == covered
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ("audit: file:audit\n", "audit: file:audit\naudiance: x\n", "Did you mean 'audience'?"),
+        ("separation_of_duties: false", "seperation_of_duties: false", "Did you mean 'separation_of_duties'?"),
+        ("    max_age: 1h\n", "    max-age: 1h\n", "Did you mean 'max_age'?"),
+        ("    max_age: 1h\n", "    MAX_AGE: 1h\n", "Did you mean 'max_age'?"),
+        ("    max_age: 1h\n", "    approver: [dave]\n", "Did you mean 'approvers'?"),
+        ("    alg: ES256\n", "    alg: ES256\n    notafter: x\n", "Did you mean 'not_after'?"),
+        ("{github: dave}", "{githb: dave}", "Did you mean 'github'?"),
+        ('{origin: "', '{rp: x, origin: "', "Did you mean 'rp_id'?"),
+    ],
+)
+def test_an_unknown_member_is_answered_with_the_one_that_may_be_meant(old: str, new: str, hint: str) -> None:
+    assert refusal(edited(old, new)).hint == hint
+
+
+def test_a_member_that_resembles_none_is_answered_with_all_of_them() -> None:
+    hint = refusal(edited("{github: dave}", "{slack: dave}")).hint
+    assert hint.startswith("It may have github, ")
+
+
 def test_the_pin_is_that_of_the_bytes() -> None:
     data = POLICY.encode()
     check_pin(data, hashlib.sha256(data).hexdigest())

@@ -3,13 +3,13 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import click
 
 from gate.audit import AuditLog, open_audit_log
+from gate.cli.group import Group
 from gate.cli.progress import Progress
 from gate.errors import UsageError
 from gate.policy import Policy
@@ -21,18 +21,7 @@ from gate.wiring import load_policy
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _LazyGroup(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
-        return ["verify", "show", "report"]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        command: click.Command = getattr(import_module(f"gate.cli.audit.{cmd_name}"), cmd_name)
-        return command
-
-
-@click.group(cls=_LazyGroup)
+@click.group(cls=Group, lazy={name: f"gate.cli.audit.{name}:{name}" for name in ("verify", "show", "report")})
 def audit() -> None:
     """Prove the audit log, ask it who approved what, make a report of it.
 
