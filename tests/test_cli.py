@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -379,7 +379,18 @@ def test_the_scripts_of_other_shells_are_ones(home: Path, shell: str) -> None:
         assert subprocess.run([found, "-n"], input=script, text=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("group", [[], ["keys"], ["audit"], ["aws"]], ids=str)
+def groups(group: click.Command, *names: str) -> Iterator[list[str]]:
+    """The words of each group of commands."""
+    if isinstance(group, click.Group):
+        yield [*names]
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command
+            yield from groups(command, *names, name)
+
+
+@pytest.mark.parametrize("group", [*groups(cli)], ids=str)
 def test_a_group_alone_prints_its_help_and_decides_nothing(tmp_path: Path, group: list[str]) -> None:
     done = gate(tmp_path, *group)
     assert (done.returncode, done.stdout) == (2, "")
@@ -446,6 +457,8 @@ def test_a_pin_is_taken_as_people_have_it(home: Path) -> None:
         assert reason(wrong) == "usage.invalid", wrong
     assert reason(printed.replace(pin, "0" * 64)) == "policy.invalid"
     assert reason("none\n") == "token.missing"
+    for form, code in ((printed, 0), (printed.replace(pin, "0" * 64), 2), ("main", 2), ("", 2), ("none", 0)):
+        assert gate(home, "doctor", env={"GATE_POLICY_SHA256": form}).returncode == code
     assert reason(" \n") == "usage.invalid"
 
 

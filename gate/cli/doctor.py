@@ -13,6 +13,7 @@ from gate.cli import json_option, policy_option
 from gate.cli.bot import check_installed
 from gate.cli.init import KEY
 from gate.cli.pin import ask_pin
+from gate.cli.policypin import pin_option, pinned
 from gate.doctor import examine_bases, examine_file, examine_policy, examine_signer, examine_state, examine_stores
 from gate.errors import GateError
 from gate.models import Finding
@@ -29,6 +30,7 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "
 
 @click.command()
 @policy_option
+@pin_option
 @click.option(
     "--signer",
     default="",
@@ -48,7 +50,9 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "
     help="Also hand forged, expired, replayed and wrong-commit approvals to the stores: all must be denied.",
 )
 @json_option
-def doctor(policy: str, signer: str, bot_settings: Path | None, *, prove: bool, as_json: bool) -> None:
+def doctor(
+    policy: str, policy_sha256: str | None, signer: str, bot_settings: Path | None, *, prove: bool, as_json: bool
+) -> None:
     """Check policy, keys, stores and clock, and say how to mend what is wrong.
 
     Exit code 0: no errors, at most warnings. 1: errors. 2: there is no usable policy.
@@ -59,7 +63,7 @@ def doctor(policy: str, signer: str, bot_settings: Path | None, *, prove: bool, 
     """
     bot = _settings(bot_settings) if bot_settings else None
     location = bot.policy if bot else policy
-    loaded = load_policy(location)
+    loaded = load_policy(location, pin=pinned(policy_sha256))
     findings = _examine(location, loaded)
     if bot:
         from gate.bot.checkup import examine_bot  # noqa: PLC0415 (paid for when used)

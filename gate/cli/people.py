@@ -10,6 +10,7 @@ import click
 from gate.checkout import find, head
 from gate.ci import detect
 from gate.cli import json_option, policy_option
+from gate.cli.group import Group
 from gate.errors import UsageError
 from gate.git import GitFailed, output
 from gate.models import Commit
@@ -19,7 +20,7 @@ from gate.text import plural
 from gate.wiring import load_policy
 
 
-@click.group()
+@click.group(cls=Group)
 def people() -> None:
     """Who is who, as far as the policy knows.
 

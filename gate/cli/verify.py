@@ -12,6 +12,7 @@ import click
 
 from gate.cli import json_option, policy_option
 from gate.cli.deploybot import Bot, bot_options
+from gate.cli.policypin import pin_option, pinned
 from gate.cli.result import ResultFile, result_options
 from gate.cli.target import Named, Target, find_target, target_options
 from gate.deployment import Deployment
@@ -48,7 +49,7 @@ class _Options(NamedTuple):
 @click.option("--repository-id", default="", help="The forge's immutable id of the repository.")
 @click.option("--request-id", default="", help="The deploy-bot request that the approval answers.")
 @policy_option
-@click.option("--policy-sha256", envvar="GATE_POLICY_SHA256", help="The SHA-256 that the policy must have, or none.")
+@pin_option
 @click.option(
     "--unsafe-policy-from-checkout",
     is_flag=True,
@@ -133,7 +134,7 @@ def _check(options: _Options, named: Named) -> Decision:
     checkout, workspace = target.checkout, target.run.workspace
     loaded = load_policy(
         options.policy,
-        pin=_pin(options),
+        pin=pinned(options.policy_sha256),
         untrusted=[folder for folder in (checkout, workspace and Path(workspace)) if folder],
         unsafe_from_checkout=options.unsafe_policy_from_checkout,
     )
@@ -189,16 +190,6 @@ def _forge(options: _Options, target: Target) -> str:
     if options.github_api_url or target.run.ci != "GitHub Actions":
         return options.github_api_url
     return os.environ.get("GITHUB_API_URL", "")
-
-
-def _pin(options: _Options) -> str:
-    """The digest that the policy must have. Empty is what an unset variable looks like, and pins nothing silently."""
-    pin = os.environ.get("GATE_POLICY_SHA256") if options.policy_sha256 is None else options.policy_sha256
-    if pin is not None and not pin.strip():
-        raise UsageError(
-            "The policy's SHA-256 is empty.", hint="Is the variable that it comes from set? For no pin write none."
-        )
-    return "" if pin is None or pin.strip() == "none" else pin
 
 
 def _tokens(given: Sequence[str]) -> list[str]:
