@@ -24,10 +24,12 @@ REACH_PACKAGES = {
 
 
 class Tree(NamedTuple):
-    """A copy of the parts of this project that a deploy job needs, and a cache for what it installs."""
+    """A copy of the parts of this project that a deploy job needs, a cache for what it downloads, and the variables by
+    which it reaches packages."""
 
     folder: Path
     cache: Path
+    packages: Mapping[str, str] = REACH_PACKAGES
 
     @property
     def script(self) -> Path:
@@ -39,7 +41,7 @@ class Tree(NamedTuple):
         return subprocess.Popen(
             [sys.executable, "-I", str(self.script), *args],
             cwd=cwd,
-            env={"PATH": "/usr/bin:/bin", "GATE_CACHE": str(self.cache), **REACH_PACKAGES, **environ},
+            env={"PATH": "/usr/bin:/bin", "GATE_CACHE": str(self.cache), **self.packages, **environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """scripts/pre-deploy itself, in front of a gate that only says how it was started."""
 
 import ast
+import hashlib
 import json
 import os
 import shutil
@@ -8,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +20,61 @@ from tests.ci.conftest import ROOT, Tree
 from tests.ci.runs import RUNS
 
 PROBE = """
-import json, os, sys
-print("PROBE", json.dumps({"environ": dict(os.environ), "args": sys.argv[1:], "isolated": sys.flags.isolated,
-                           "prefix": sys.prefix, "cwd": os.getcwd(), "path": sys.path}))
+import json, os, sys, time
+import probe_library
+flags = [sys.flags.isolated, sys.flags.no_site]
+print("PROBE", json.dumps({"environ": dict(os.environ), "args": sys.argv[1:], "flags": flags, "cwd": os.getcwd(),
+                           "library": probe_library.__file__, "path": sys.path}), flush=True)
+if os.environ.get("GATE_REPOSITORY") == "waits":
+    time.sleep(60)
 sys.exit(int(os.environ.get("GATE_SHA") or 0))
 """
 
 
+def make_wheel(folder: Path, code: str = "", name: str = "probe_library") -> Path:
+    """A wheel of one module in `folder`."""
+    wheel = folder / f"{name}-1-py3-none-any.whl"
+    metadata = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n",
+        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"{name}.py", code)
+        for file, text in metadata.items():
+            archive.writestr(f"{name}-1.dist-info/{file}", text)
+    return wheel
+
+
+def lock_line(wheel: Path, *, marker: str = "") -> str:
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    return f"{wheel.name.partition('-')[0]}==1{marker} \\\n    --hash=sha256:{digest}\n"
+
+
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """The real script, with nothing to install and in place of the gate the probe; its environment is there already."""
-    folder = tmp_path_factory.mktemp("probe")
+    """The real script, with one package, and in place of the gate the probe; its package is in the cache already."""
+    folder, links = tmp_path_factory.mktemp("probe"), tmp_path_factory.mktemp("links")
     (folder / "scripts").mkdir()
     (folder / "gate").mkdir()
     (folder / "gate" / "__main__.py").write_text(PROBE)
     (folder / "gate" / "__init__.py").write_text("")
-    (folder / "scripts" / "requirements.txt").write_text("")
+    lock = lock_line(make_wheel(links)) + lock_line(make_wheel(links, name="elsewhere"), marker=" ; os_name == 'nt'")
+    (folder / "scripts" / "requirements.txt").write_text(lock)
     shutil.copy(ROOT / "scripts" / "pre-deploy", folder / "scripts" / "pre-deploy")
-    warm = Tree(folder, tmp_path_factory.mktemp("cache") / "deep" / "er")
+    packages = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(links)}
+    warm = Tree(folder, tmp_path_factory.mktemp("cache") / "deep" / "er", packages)
     done = warm.run(folder, {})
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "pre-deploy: installing the gate, once for this version of it\n"
+    assert done.stderr == "pre-deploy: downloading the gate's packages\n"
     return warm
 
 
 @pytest.fixture
-def cold(warm: Tree, tmp_path: Path) -> Iterator[Tree]:
+def cold(warm: Tree, tmp_path: Path) -> Tree:
     """The same, with a copy of the tree to change and an empty cache."""
     shutil.copytree(warm.folder, tmp_path / "tree")
-    yield Tree(tmp_path / "tree", tmp_path / "cache")
-    shutil.rmtree(tmp_path / "cache", ignore_errors=True)  # 10 MB
+    return warm._replace(folder=tmp_path / "tree", cache=tmp_path / "cache")
 
 
 def started(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
@@ -58,8 +84,10 @@ def started(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
     return found
 
 
-def environments(cache: Path) -> list[Path]:
-    return [folder for folder in cache.iterdir() if not folder.name.startswith(".")]
+def kept(cache: Path) -> Path:
+    """Where the wheels are kept: all that a run leaves in the cache."""
+    (folder,) = cache.iterdir()
+    return folder
 
 
 def test_the_gate_gets_every_option_and_the_exit_code_comes_back(warm: Tree, tmp_path: Path) -> None:
@@ -67,8 +95,11 @@ def test_the_gate_gets_every_option_and_the_exit_code_comes_back(warm: Tree, tmp
     assert (done.returncode, done.stderr) == (3, "")
     gate = started(done)
     assert gate["args"] == ["verify", "--from-ci", "--environment=it's; $(x)", "--approval", "-"]
-    assert (gate["isolated"], gate["cwd"]) == (1, str(tmp_path))
-    assert Path(gate["prefix"]) in environments(warm.cache)
+    assert (gate["flags"], gate["cwd"]) == ([1, 1], str(tmp_path))
+    assert gate["path"][0] == str(warm.folder)
+    assert Path(gate["library"]).parent == Path(gate["path"][1])
+    assert Path(gate["library"]).is_relative_to(warm.cache)
+    assert not any("site-packages" in folder or "dist-packages" in folder for folder in gate["path"])
 
 
 def test_only_what_the_gate_needs_reaches_it(warm: Tree, tmp_path: Path) -> None:
@@ -142,53 +173,97 @@ def test_with_json_github_is_spoken_to_on_stderr(warm: Tree, tmp_path: Path) -> 
     assert "::stop-commands::" in done.stderr
 
 
-def test_two_cold_runs_at_once_both_work_and_leave_one_environment(cold: Tree) -> None:
+def test_two_cold_runs_at_once_both_work_and_leave_one_set_of_packages(cold: Tree) -> None:
     runs = [cold.start(cold.folder, {}) for _ in range(2)]
     for run in runs:
         stdout, stderr = run.communicate(timeout=120)
         assert (run.returncode, "PROBE" in stdout) == (0, True), stderr
-    assert list(cold.cache.iterdir()) == environments(cold.cache)
-    assert len(environments(cold.cache)) == 1
+    assert [file.name for file in kept(cold.cache).iterdir()] == ["probe_library-1-py3-none-any.whl"]
 
 
-def test_what_a_crash_left_half_made_is_not_used(cold: Tree) -> None:
+def test_what_a_killed_run_left_is_not_used_and_is_removed_in_time(cold: Tree) -> None:
     run = cold.start(cold.folder, {})
-    while not cold.cache.exists() or not any(cold.cache.glob(".deploy-gate-*/pyvenv.cfg")):
+    while not cold.cache.exists() or not any(cold.cache.glob(".deploy-gate-*")):
         time.sleep(0.01)
     run.send_signal(signal.SIGKILL)
     run.communicate(timeout=60)
-    assert environments(cold.cache) == []
-    done = cold.run(cold.folder, {})
-    assert done.returncode == 0
-    assert started(done)["prefix"] == str(environments(cold.cache)[0])
+    (left,) = cold.cache.iterdir()
+    assert cold.run(cold.folder, {}).returncode == 0
+    assert left.exists()
+    os.utime(left, (time.time() - 3 * 24 * 3600,) * 2)
+    assert cold.run(cold.folder, {}).returncode == 0
+    assert not left.exists()
 
 
-def test_another_version_of_the_gate_gets_an_environment_of_its_own(warm: Tree, cold: Tree) -> None:
-    before = started(warm.run(warm.folder, {}))
-    (cold.folder / "gate" / "more.py").write_text("")
-    after = started(cold._replace(cache=warm.cache).run(warm.folder, {}))
-    assert before["prefix"] != after["prefix"]
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_the_gate_and_nothing_is_left(number: signal.Signals, warm: Tree) -> None:
+    run = warm.start(warm.folder, {"GATE_REPOSITORY": "waits"})
+    assert run.stdout
+    library = Path(json.loads(run.stdout.readline().removeprefix("PROBE "))["library"])
+    run.send_signal(number)
+    run.communicate(timeout=30)
+    assert run.returncode not in (0, None)
+    assert not library.exists()
+    assert kept(warm.cache)
 
 
-def _with_wrong_mode(folder: Path, real: Path) -> None:
-    shutil.copytree(real, folder, symlinks=True)
-    folder.chmod(0o755)  # as git and tar make folders
+def test_other_packages_or_another_python_are_kept_apart(warm: Tree, cold: Tree) -> None:
+    (cold.folder / "scripts" / "requirements.txt").write_text(
+        (warm.folder / "scripts" / "requirements.txt").read_text() + "# more\n"
+    )
+    assert "downloading" in cold.run(cold.folder, {}).stderr
+    assert kept(cold.cache).name != kept(warm.cache).name
 
 
-def _as_link(folder: Path, real: Path) -> None:
+EVIL = "open({canary!r}, 'w').close()"
+
+
+def _changed(folder: Path, canary: Path) -> None:
+    make_wheel(folder, EVIL.format(canary=str(canary)))
+
+
+def _added(folder: Path, canary: Path) -> None:
+    make_wheel(folder, EVIL.format(canary=str(canary)), name="json")
+
+
+def _removed(folder: Path, canary: Path) -> None:
+    next(folder.iterdir()).unlink()
+
+
+def _linked(folder: Path, canary: Path) -> None:
+    real = folder.rename(canary.parent / "elsewhere")
+    _changed(real, canary)
     folder.symlink_to(real)
 
 
-def _as_file(folder: Path, real: Path) -> None:
+def _a_file(folder: Path, canary: Path) -> None:
+    shutil.rmtree(folder)
     folder.write_text("")
 
 
-@pytest.mark.parametrize("put", [_with_wrong_mode, _as_link, _as_file])
-def test_an_environment_that_others_could_have_made_is_refused(put: Any, warm: Tree, cold: Tree) -> None:
-    real = Path(started(warm.run(warm.folder, {}))["prefix"])
-    cold.cache.mkdir(mode=0o700)
-    put(cold.cache / real.name, real)
-    _assert_refused(cold)
+def _a_pipe(folder: Path, canary: Path) -> None:
+    _removed(folder, canary)
+    os.mkfifo(folder / "probe_library-1-py3-none-any.whl")
+
+
+def _an_environment(folder: Path, canary: Path) -> None:
+    shutil.rmtree(folder)
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").write_text(f"#!/bin/sh\ntouch {canary}\n")
+    (folder / "bin" / "python").chmod(0o755)
+
+
+@pytest.mark.parametrize("plant", [_changed, _added, _removed, _linked, _a_file, _a_pipe, _an_environment])
+def test_what_another_job_left_in_the_cache_is_never_run(plant: Any, cold: Tree, tmp_path: Path) -> None:
+    assert cold.run(cold.folder, {}).returncode == 0
+    plant(kept(cold.cache), tmp_path / "canary")
+    done = cold.run(cold.folder, {})
+    assert (done.returncode, len(started(done)["path"]) > 2, done.stderr) == (
+        0,
+        True,
+        "pre-deploy: downloading the gate's packages\n",
+    )
+    assert not (tmp_path / "canary").exists()
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777])
@@ -221,8 +296,7 @@ def test_without_a_place_for_a_cache_it_still_runs_and_cleans_up(cold: Tree, tmp
     environ = {"GATE_CACHE": str(tmp_path / "file" / "x"), "TMPDIR": str(temporary), "GATE_SHA": "1"}
     done = cold.run(tmp_path, environ)
     assert done.returncode == 1
-    assert "for this run only" in done.stderr
-    assert started(done)["prefix"].startswith(str(temporary))
+    assert started(done)["library"].startswith(str(temporary))
     assert list(temporary.iterdir()) == []
 
 
