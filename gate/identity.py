@@ -111,14 +111,14 @@ def _split(text: str) -> tuple[str, str]:
 class Forges:
     """The forges that `listed` (host → kind) names, and github.com and gitlab.com: whom they call what.
 
-    A login without a namespace is one at the first that is listed, or at github.com.
+    A login without a namespace is one at the only forge that is listed, or else at github.com: `home` is its namespace.
     """
 
     def __init__(self, listed: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.home = namespace_of(*listed) if len(listed) == 1 else "github"
         kinds = dict(listed)
         for host, kind in _SHORT.items():  # which are called after their kinds
             kinds.setdefault(host, kind)
-        self._home = namespace_of(next(iter(kinds)))
         self._kinds = {namespace_of(host): kind for host, kind in kinds.items()}
         self._own = {f"noreply@{host}" for host in kinds}
         self._noreply = {
@@ -147,10 +147,10 @@ class Forges:
         if who.kind == "email":
             return fold(who.value) in self._own
         namespace, name = _split(fold(who.value))
-        return name.partition("#")[0] == "web-flow" and self._kinds.get(namespace or self._home) == "github"
+        return name.partition("#")[0] == "web-flow" and self._kinds.get(namespace or self.home) == "github"
 
     def _of_account(self, namespace: str, name: str) -> frozenset[Name]:
-        namespace = namespace or self._home
+        namespace = namespace or self.home
         if namespace in CIS:
             return frozenset({Name("login", namespace, name)} if name == name.strip() else ())
         found = _ACCOUNT.fullmatch(name)

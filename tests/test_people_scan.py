@@ -87,6 +87,9 @@ def test_since_says_where_to_begin_and_json_is_for_machines(place: World) -> Non
     assert (done.returncode, answer["commits"]) == (1, 3)
     assert {name for each in answer["unknown"] for name in each["names"]} >= {"erin@old.example"}
     assert run(place, "--since", "v9").returncode == 2
+    clone = place.folder.parent / "clone"
+    elsewhere = git(clone, "-c", "user.name=x", "-c", "user.email=x@y.z", "commit-tree", "-m", "x", "HEAD^{tree}")
+    assert run(place, "--since", elsewhere).returncode == 2
     assert run(place, "--since", "--exec=x").returncode == 2
     assert run(place, "--checkout", "/").returncode == 2
 

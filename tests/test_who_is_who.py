@@ -158,7 +158,7 @@ def test_each_forge_s_own_committer_is_nobody(host: str) -> None:
     ("role", "own"),
     [
         ((identity("github:web-flow#19864447"), Identity("email", "noreply@github.com")), True),
-        ((identity("web-flow"),), False),  # the policy's own forge is another
+        ((identity("web-flow"),), True),  # of several forges, github.com is the policy's own
         ((identity("ghe.example.com:web-flow"), Identity("email", "noreply@mail.example.com")), True),
         ((identity("gitlab:web-flow"),), False),
         ((identity("github:alice"), Identity("email", "noreply@github.com")), False),
@@ -177,6 +177,10 @@ def test_a_login_without_a_namespace_is_one_at_the_policy_s_own_forge() -> None:
     assert at_gitlab.is_same("alice", [identity("github:bob")]) is None
     assert at_gitlab.is_same("alice", [identity("gitlab:alice")]) is True
     assert compile_policy(text).people.is_same("alice", [identity("gitlab:bob")]) is None
+    for two in (b"{gitlab.com: gitlab, github.com: github}", b"{github.com: github, gitlab.com: gitlab}"):
+        at_github = compile_policy(text + b"forges: " + two + b"\n").people  # in whatever order
+        assert at_github.is_same("alice", [identity("gitlab:bob")]) is None
+        assert at_github.is_same("alice", [identity("github:bob")]) is False
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from gate.audit import open_audit_log
 from gate.bot import githubhost
@@ -13,6 +14,7 @@ from gate.bot.startup import check_secrets
 from gate.bot.state import open_state
 from gate.doctor import examine_signer, examine_stores
 from gate.errors import GateError
+from gate.identity import namespace_of
 from gate.keys import PublicKey
 from gate.models import Finding
 from gate.policy import Policy
@@ -28,6 +30,7 @@ def examine_bot(settings: Settings, loaded: LoadedPolicy, pin: Callable[[], str]
     yield _examine_url(settings)
     yield from _examine_passkeys(settings, policy)
     yield from _examine_github(settings)
+    yield from _examine_logins(settings, policy)
     yield from _guarded("bot's signer", lambda: examine_signer(policy, _public_key(settings, pin)))
     yield from _guarded("bot's session key", lambda: _examine_session_key(settings))
     yield from _guarded("bot's secrets", lambda: _examine_secrets(settings))
@@ -83,6 +86,22 @@ def _examine_github(settings: Settings) -> Iterator[Finding]:
             "for commits, and run jobs again, in others' repositories of the same name",
             "Set github: api_url to the API of the GitHub whose issuer is listed (docs/bot.md).",
         )
+
+
+def _examine_logins(settings: Settings, policy: Policy) -> Iterator[Finding]:
+    """Whether the policy's plain logins are those of the GitHub that people sign in at."""
+    for host in [urlsplit(way.url).hostname or "" for way in settings.sign_in if way.kind == "github"]:
+        subject = "bot's sign-in"
+        if namespace_of(host) == policy.people.forges.home:
+            yield Finding("ok", subject, f"logins at {host} are the policy's own")
+        else:
+            message = f"people sign in at {host}, but a plain login in the policy is one of {policy.people.forges.home}"
+            yield Finding(
+                "warning",
+                subject,
+                message,
+                f"Make it the only one listed, forges: {{{host}: github}}, or write {host}:LOGIN.",
+            )
 
 
 def _examine_records(settings: Settings, loaded: LoadedPolicy) -> Iterator[Finding]:

@@ -11,12 +11,13 @@ from gate.checkout import find, head
 from gate.ci import detect
 from gate.cli import json_option, policy_option
 from gate.cli.group import Group
-from gate.errors import UsageError
+from gate.errors import Denied, UsageError
+from gate.forge.git import LocalGit
 from gate.git import GitFailed, output
 from gate.models import Commit
 from gate.scan import NEWEST, as_yaml, names, newest, scan
 from gate.scope import parse_sha
-from gate.text import plural
+from gate.text import plural, printable
 from gate.wiring import load_policy
 
 
@@ -73,20 +74,18 @@ def _commits(folder: Path, since: str) -> list[Commit]:
     """The commits to look at in the clone around `folder`.
 
     Raises:
-        UsageError: it is none, or does not know `since`.
-        Denied: it can't be read.
+        UsageError: it is none, does not know `since`, or can't be read.
     """
     checkout = find(folder) if folder.is_dir() else None
     if not checkout:
         raise UsageError("This is no clone.", hint="Say where it is: --checkout.")
-    if not since:
-        return newest(checkout, head(checkout))
-    from gate.forge.git import LocalGit  # noqa: PLC0415 (paid for when used)
-
     try:
+        if not since:
+            return newest(checkout, head(checkout))
         base = output(checkout, "rev-parse", "--verify", "--end-of-options", f"{since}^{{commit}}").strip()
+        return LocalGit(checkout).commits("", [parse_sha(base)], head(checkout))
     except GitFailed:
-        raise UsageError(
-            "The clone has no such commit.", actual=since, hint="Name a commit or a tag: --since."
-        ) from None
-    return LocalGit(checkout).commits("", [parse_sha(base)], head(checkout))
+        hint = "Name a commit or a tag: --since."
+        raise UsageError("The clone has no such commit.", actual=printable(since, 100), hint=hint) from None
+    except Denied as denial:
+        raise UsageError(denial.message, hint=denial.hint, expected=denial.expected, actual=denial.actual) from None

@@ -19,7 +19,7 @@ from gate.bot.keyring import Keyring
 from gate.bot.sessions import Sessions
 from gate.bot.state import State, open_state
 from gate.deployment import Deployment
-from gate.people import identity
+from gate.identity import identity
 from gate.requester import Asked, Requester
 from scripts.benchmarks.wire import Answer, Wire
 from tests.bot.running import SECRETS, Place, running_bot

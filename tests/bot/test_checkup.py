@@ -125,6 +125,29 @@ def test_the_github_of_the_jobs_is_the_one_where_the_bot_acts(
     assert found["bot's github"] == severity
 
 
+@pytest.mark.parametrize(
+    ("forges", "url", "well"),
+    [
+        ({}, "https://github.com", True),
+        ({}, "https://ghe.example.com", False),
+        ({"ghe.example.com": "github"}, "https://ghe.example.com", True),
+        ({"github.com": "github", "ghe.example.com": "github"}, "https://ghe.example.com", False),
+    ],
+)
+def test_plain_logins_are_those_of_where_people_sign_in(
+    place: Place, forges: dict[str, str], url: str, *, well: bool
+) -> None:
+    place.settings["sign_in"] = [
+        {"name": "GitHub", "github": url, "client_id": "x", "client_secret": "env:SIGN_IN_SECRET"}
+    ]
+    place.policy["forges"] = forges
+    if not forges:
+        del place.policy["forges"]
+    [finding] = [each for each in examine(place) if each.subject == "bot's sign-in"]
+    assert finding.severity == ("ok" if well else "warning")
+    assert well or "forges: {ghe.example.com: github}" in finding.fix
+
+
 def test_the_doctor_takes_the_bot_s_policy(place: Place) -> None:
     make_well(place)
     place.write()

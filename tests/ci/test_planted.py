@@ -93,6 +93,7 @@ class TestForge:
     def world(self, tmp_path: Path) -> World:
         (tmp_path / "policy").mkdir()
         world = World(tmp_path / "policy", separation=True, now=time.time())
+        world.path.write_text(f"{world.text}forges: {{127.0.0.1: github}}\n")  # whose logins are the policy's own
         origin = tmp_path / "origin"
         self.base = commit(origin, "one", BOB)
         first = world.gate(history=LocalGit(origin))
@@ -146,5 +147,6 @@ class TestForge:
     def test_in_github_actions_it_is_github_s_own(self, world: World, forge: Forge) -> None:
         clone = str(world.folder.parent / "clone")
         mine = {name: clone if value == "/w/shop" else value for name, value in RUNS["github"].items()}
+        mine |= {"GITHUB_SERVER_URL": forge.url.removesuffix("/api/v3")}
         answer = self.verify(world, mine | {"GITHUB_API_URL": forge.url, "GITHUB_TOKEN": TOKEN}, "--from-ci")
         assert answer["reason"] == "allowed", answer

@@ -33,7 +33,7 @@ class Job:
         commit(self.checkout, "first", "dave@example.com")
         self.sha = commit(self.checkout, "second", "dave@example.com")
         self.actor = "dave"
-        self.text = self.world.text.replace("environments:", "  dave@example.com: {github: dave}\nenvironments:")
+        self.text = self.world.text
 
     def change(self, old: str, new: str) -> None:
         """Another policy."""

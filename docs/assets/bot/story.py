@@ -16,9 +16,9 @@ from gate.bot.signinpages import SignInPages
 from gate.bot.site import Site
 from gate.deployment import Deployment
 from gate.gate import Gate
+from gate.identity import identity
 from gate.issuer import Issuer
 from gate.models import Commit, Identity
-from gate.people import identity
 from tests.bot.running import Place
 from tests.core.authenticator import Authenticator
 
@@ -93,6 +93,8 @@ def telling(folder: Path) -> Iterator[Story]:
         public_key = base64.b64encode(passkey.credential.spki).decode()
         key_id = base64.urlsafe_b64encode(passkey.credential.id).decode().rstrip("=")
         place.policy["people"][name]["passkeys"] = [{"id": key_id, "public_key": public_key}]
+    place.policy["people"] |= {f"{login}@example.com": {"github": login} for login in ("jonas-weber", "priya-n")}
+    place.policy["automation"] = ["dependabot[bot]"]
     place.policy["environments"]["production"] |= {"approvals": 2, "passkey": "required", "separation_of_duties": True}
     place.settings["sign_in"] = [
         {"name": "Example SSO", "issuer": "https://sso.example.com", "client_id": "gate", "client_secret": "env:SSO"},
