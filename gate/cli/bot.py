@@ -13,9 +13,8 @@ from click.core import ParameterSource
 from gate.cli.pin import ask_pin
 from gate.errors import UsageError
 from gate.http import LOOPBACK
+from gate.installation import gate_command, install_command
 from gate.text import printable
-
-_INSTALL = "pip install 'deploy-gate[bot]'"
 
 
 @click.command()
@@ -69,7 +68,9 @@ def check_installed() -> None:
 
     missing = [name for name in ("starlette", "uvicorn", "jinja2", "authlib", "webauthn") if find_spec(name) is None]
     if missing:
-        raise UsageError(f"The deploy-bot needs {missing[0]}, which is not installed.", hint=f"Run: {_INSTALL}")
+        raise UsageError(
+            f"The deploy-bot needs {missing[0]}, which is not installed.", hint=f"Run: {install_command('bot')}"
+        )
 
 
 def _check_loopback(host: str) -> None:
@@ -108,7 +109,7 @@ def _try_out(folder: Path, host: str, port: int) -> None:
     click.echo(f"The page:    {origin}/")
     click.echo(f"The policy:  {trial.policy}")
     click.echo("Ask for an approval from another terminal:")
-    click.echo(f"  GATE_BOT_TOKEN={trial.token} gate request --deploy-bot {origin} \\")
+    click.echo(f"  GATE_BOT_TOKEN={trial.token} {gate_command()} request --deploy-bot {origin} \\")
     click.echo("    --repository acme/shop --sha $(git rev-parse HEAD) --environment production --run-id 1")
     sys.stdout.flush()
     settings = load_settings(trial.config)

@@ -16,6 +16,7 @@ import click
 from gate.cli.bot import check_installed
 from gate.deployment import Deployment
 from gate.errors import GateError, UsageError
+from gate.installation import gate_command
 
 _SECONDS_TO_START = 30
 _MARK = "gate: approval asked for: "
@@ -41,10 +42,9 @@ def tell(folder: Path, deployment: Deployment, port: int) -> int:
         _gate(folder, "audit", "show", deployment.sha, "--policy", str(folder / "gate.yaml"))
         if sys.stdin.isatty():
             click.echo(f"\nThe bot goes on: look at {url}/history, make a passkey at {url}/passkeys, then ask again:")
-            click.echo(
-                f"  GATE_BOT_TOKEN={token} gate request --deploy-bot {url} --repository {deployment.repository} \\"
-            )
-            click.echo(f"    --sha {deployment.sha} --environment {deployment.environment} --run-id {time.time_ns()}")
+            click.echo(f"  GATE_BOT_TOKEN={token} {gate_command()} request --deploy-bot {url} \\")
+            click.echo(f"    --repository {deployment.repository} --sha {deployment.sha} \\")
+            click.echo(f"    --environment {deployment.environment} --run-id {time.time_ns()}")
             click.pause("Press any key to end it.")
     click.secho("\nThat is all of it. Next: docs/bot.md sets a bot up for your people and jobs.", bold=True)
     return code

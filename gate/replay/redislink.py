@@ -5,13 +5,14 @@ from importlib import import_module
 from typing import Any
 
 from gate.errors import UsageError
+from gate.installation import install_command
 from gate.replay.redishealth import confirms_disk, parse_info
 from gate.replay.redisplace import Place
 
 try:
     _library: Any = import_module("redis.connection")
 except ImportError:
-    raise UsageError("redis: and rediss: need the redis library.", hint="pip install 'deploy-gate[redis]'") from None
+    raise UsageError("redis: and rediss: need the redis library.", hint=install_command("redis")) from None
 
 CONNECT_SECONDS = 3.0  # per address of the host
 ANSWER_SECONDS = 5.0

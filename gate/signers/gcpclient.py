@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from gate.errors import GateError, SignerError, UsageError
+from gate.installation import install_command
 
 ANSWER_SECONDS = 5.0  # per call, connecting included
 _SERVER = "cloudkms.googleapis.com:443"
@@ -50,9 +51,7 @@ def _sdk() -> _Sdk:
                 crc32c=import_module("google_crc32c").value,
             )
     except ImportError:
-        raise UsageError(
-            "gcpkms: needs the Google Cloud KMS library.", hint="pip install 'deploy-gate[gcpkms]'"
-        ) from None
+        raise UsageError("gcpkms: needs the Google Cloud KMS library.", hint=install_command("gcpkms")) from None
 
 
 def _http() -> Callable[..., Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gate.errors import SignerError, UsageError
+from gate.installation import install_command
 from gate.signers import Pin
 from gate.signers.pkcs11uri import KeyUri, parse_key_uri
 from gate.signers.privatefile import read_private
@@ -50,9 +51,7 @@ class Token:
         try:
             self.library: Any = import_module("pkcs11")
         except ImportError:
-            raise UsageError(
-                "pkcs11: needs the library python-pkcs11", hint="pip install 'deploy-gate[pkcs11]'"
-            ) from None
+            raise UsageError("pkcs11: needs the library python-pkcs11", hint=install_command("pkcs11")) from None
 
     def session(self, *, rw: bool = False) -> Any:
         """A new session, logged in as the token's user; `rw`: one that may write.

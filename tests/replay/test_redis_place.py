@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gate.errors import ReplayUnavailable, UsageError
+from gate.installation import install_command
 from gate.models import Head
 from gate.replay import Replayed, ReplayStore, open_replay_store, redislink
 from gate.replay import redis as backend_module
@@ -272,4 +273,4 @@ for _ in range(2):
         print(error.hint)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "pip install 'deploy-gate[redis]'\n" * 2
+    assert done.stdout == f"{install_command('redis')}\n" * 2

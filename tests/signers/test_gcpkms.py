@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gate.errors import UsageError
+from gate.installation import install_command
 from gate.issuer import Issuer
 from gate.signers import create_key, gcpclient, open_signer
 from tests.core.decide import DEPLOYMENT, decide
@@ -88,4 +89,4 @@ def test_a_missing_library_is_named_with_its_install_line(monkeypatch: pytest.Mo
     sdk()
     monkeypatch.setattr(gcpclient, "_sdk", gcpclient._sdk.__wrapped__)
     monkeypatch.setitem(sys.modules, library, None)
-    assert misuse(f"gcpkms://{NAME}").hint == "pip install 'deploy-gate[gcpkms]'"
+    assert misuse(f"gcpkms://{NAME}").hint == install_command("gcpkms")

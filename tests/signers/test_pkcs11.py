@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gate.errors import GateError, SignerError, UsageError
+from gate.installation import install_command
 from gate.keys import ALGORITHMS, Algorithm
 from gate.signers import create_key, open_signer
 from gate.signers.ecpoint import CURVES
@@ -180,7 +181,7 @@ def test_without_the_library_the_install_line_is_told(hsm: Hsm, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "pkcs11", None)
     with pytest.raises(UsageError) as caught:
         hsm.place().open()
-    assert caught.value.hint == "pip install 'deploy-gate[pkcs11]'"
+    assert caught.value.hint == install_command("pkcs11")
 
 
 # The PIN
