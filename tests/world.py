@@ -41,7 +41,7 @@ environments:
     max_age: 15m
     separation_of_duties: {separation}
     approvals: {approvals}
-{extra}{passkeys}"""
+{passkeys}"""
 
 
 @dataclass
@@ -82,16 +82,15 @@ class World:
             public_key=base64.b64encode(self.signer.public_key.spki).decode(),
             separation=str(self.separation).lower(),
             approvals=self.approvals,
-            extra=self.extra,
             **self._passkeys(),
         )
 
     def _passkeys(self) -> dict[str, str]:
         if not self.passkey:
-            return dict.fromkeys(("alice", "bob", "passkeys"), "")
+            return {"alice": "", "bob": "", "passkeys": self.extra}
         asked = "    passkey: required\n" if self.passkey == "required" else ""
         lists = {name: f", passkeys: [{Authenticator(name=name).credential_yaml}]" for name in ("alice", "bob")}
-        return lists | {"passkeys": f'{asked}passkeys: {{origin: "{ORIGIN}"}}\n'}
+        return lists | {"passkeys": f'{self.extra}{asked}passkeys: {{origin: "{ORIGIN}"}}\n'}
 
     def loaded(self) -> LoadedPolicy:
         """The compiled policy and where it lies."""
