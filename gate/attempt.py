@@ -41,6 +41,7 @@ class Attempt:
         self.counted: tuple[Approval, ...] = ()
         self.denial: Denied | None = None
         self.is_dry = is_dry
+        self.rollback = ""  # a sentence that tells of one
         self._checks: dict[str, Check] = {}
 
     def ok(self, name: str, actual: str) -> None:
@@ -102,7 +103,7 @@ class Attempt:
             return self.denial.message
         if self.is_dry:
             return "A dry run decides nothing. All that can be checked without an approval is in order."
-        return f"Approved by {', '.join(approval.approver for approval in self.counted)}."
+        return f"Approved by {', '.join(approval.approver for approval in self.counted)}. {self.rollback}".rstrip()
 
     def consumption(self, approval: Approval) -> Consumption:
         """The use of `approval` that the replay store keeps."""

@@ -140,6 +140,7 @@ class Gate:
 
     def _separate(self, attempt: Attempt) -> None:
         from gate.lineage import Lineage  # noqa: PLC0415 (paid for when used)
+        from gate.rollback import rollback  # noqa: PLC0415 (as above)
 
         deployment, history = attempt.deployment, self._known_history()
         lineage = Lineage(self._audit, self._replay, deployment, self.policy)
@@ -153,7 +154,8 @@ class Gate:
             if lineage.doubt:  # so more is new than what came since the newest allow
                 denial.hint = f"{denial.hint} {lineage.doubt.message} {lineage.doubt.hint}".lstrip()
             raise
-        attempt.ok("separation", plural(len(commits), "commit"))
+        attempt.rollback = rollback(history, deployment.repository, [*lineage.given], deployment.sha)
+        attempt.ok("separation", ". ".join(filter(None, [plural(len(commits), "commit"), attempt.rollback])))
 
     def _known_history(self) -> "History":
         if self._history is None:

@@ -42,6 +42,7 @@ class Lineage:
         self._foreign: dict[str, Stream] = {}  # what was allowed of other repositories, as far as was looked
         self._cut: Stream | None = None  # of which there is more than was looked at
         self.doubt: NoBase | None = None  # why the newest allow that does not count does not
+        self.given: dict[str, None] = {}  # the shas that were asked for, as an ordered set
 
     def shas(self, history: "History") -> Iterator[str]:
         """The shas that were allowed, newest first under each name, each once: of allows alone whose tokens verify.
@@ -53,16 +54,23 @@ class Lineage:
             NoBase: they are all given, or there are none, and there may be more than can be told.
             AuditUnavailable, ReplayUnavailable: as `gate.chain.newest`.
         """
-        given: set[str] = set()
         for record in self._allows():
             sha = record.deployment.sha
-            if sha not in given and self._is_vouched_for(record):
-                given.add(sha)
+            if sha not in self.given and self._is_vouched_for(record):
+                self.given[sha] = None
                 yield sha
         if self.doubt:
             raise self.doubt
-        if not given:
+        if not self.given:
             self._check_first(history)
+
+    def newest(self) -> str:
+        """The commit that was allowed last, "" where none is known.
+
+        Raises:
+            AuditUnavailable, ReplayUnavailable: as `gate.chain.newest`.
+        """
+        return next((record.deployment.sha for record in self._allows() if self._is_vouched_for(record)), "")
 
     def _is_vouched_for(self, record: Record) -> bool:
         try:

@@ -1,7 +1,7 @@
 """What the forge says of the commits that are new in a deployment, for people to read before they say yes."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gate.bot.githubhost import GITHUB_COM
 from gate.bot.request import CommitLine, Facts
@@ -10,6 +10,7 @@ from gate.errors import GateError
 from gate.forge import History
 from gate.lineage import Lineage
 from gate.models import Commit, Identity
+from gate.rollback import rollback
 from gate.text import printable
 from gate.wiring import LoadedPolicy
 
@@ -34,25 +35,38 @@ class Lookup:
     def facts(self, deployment: Deployment, forge: str, loaded: LoadedPolicy) -> Facts:
         """The facts, or what kept them from being known: never raises for a forge or a store that is down."""
         if self._open_history is None or not self.covers(forge):
-            return Facts(trouble="This bot has no access to the forge, so it can't say who wrote the commits.")
+            trouble = "This bot has no access to the forge, so it can't say who wrote the commits."
+            return Facts(newest=self.newest(deployment, loaded), trouble=trouble)
         try:
             return self._ask(self._open_history(deployment.repository), deployment, loaded)
         except GateError as error:
-            return Facts(trouble=error.message)
+            return Facts(newest=self.newest(deployment, loaded), trouble=error.message)
+
+    def newest(self, deployment: Deployment, loaded: LoadedPolicy) -> str:
+        """The commit that was allowed last; "" where none was, or that can't be told."""
+        try:
+            return _lineage(deployment, loaded).newest()
+        except GateError:
+            return ""
 
     def _ask(self, history: History, deployment: Deployment, loaded: LoadedPolicy) -> Facts:
-        looked_at: list[str] = []
-        lineage = Lineage(loaded.audit_log(), loaded.replay_store(), deployment, loaded.policy)
-        allowed = _noted(lineage.shas(history), looked_at)
-        commits = sorted_newest_first(history.commits(deployment.repository, allowed, deployment.sha), deployment.sha)
+        repository, sha = deployment.repository, deployment.sha
+        lineage = _lineage(deployment, loaded)
+        commits = sorted_newest_first(history.commits(repository, lineage.shas(history), sha), sha)
+        looked_at = [*lineage.given]
         base = looked_at[-1] if looked_at else ""  # what stopped the search is what it was for (gate.forge.base)
+        newest = looked_at[0] if looked_at else ""
+        back = rollback(history, repository, looked_at, sha)
         people = loaded.policy.people
         roles = {role: commit.sha for commit in commits for role in people.hands(commit)}
         facts = Facts(
-            commits=tuple(_line(commit, deployment.sha, people.hands(commit)) for commit in commits[:_LISTED]),
+            commits=tuple(_line(commit, sha, people.hands(commit)) for commit in commits[:_LISTED]),
             total=len(commits),
             base=base,
             diff_url=self._diff_url(deployment, base),
+            newest=newest,
+            rollback=back,
+            rollback_url=f"{self._web_url}/{repository}/compare/{sha}...{newest}" if back else "",
         )
         if len(roles) > _MOST_ROLES or _length(roles) > _MOST_TEXT:
             return facts._replace(trouble="More people than the page can tell had a hand in it.")
@@ -67,16 +81,14 @@ class Lookup:
         return f"{page}/commit/{deployment.sha}"
 
 
+def _lineage(deployment: Deployment, loaded: LoadedPolicy) -> Lineage:
+    return Lineage(loaded.audit_log(), loaded.replay_store(), deployment, loaded.policy)
+
+
 def sorted_newest_first(commits: Iterable[Commit], sha: str) -> Sequence[Commit]:
     """The commits with `sha` first, whichever way round they came."""
     listed = list(commits)
     return listed[::-1] if listed and listed[-1].sha == sha else listed
-
-
-def _noted(shas: Iterator[str], seen: list[str]) -> Iterator[str]:
-    for sha in shas:
-        seen.append(sha)
-        yield sha
 
 
 def _length(roles: Iterable[Sequence[Identity]]) -> int:

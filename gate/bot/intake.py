@@ -149,11 +149,21 @@ class Intake:
         """Whether asking the forge may tell more than is known."""
         return not request.is_known and self._lookup.covers(request.forge)
 
+    def overtaken_by(self, request: ApprovalRequest) -> str:
+        """The commit that was allowed last, where that was after the facts were looked up; "" otherwise."""
+        facts = request.facts
+        seen = facts and (facts.newest or facts.base)
+        if not seen and not request.is_known:  # it could not be told then, so neither what came since
+            return ""
+        newest = self._lookup.newest(request.deployment, self._policy.current())
+        return "" if newest == seen else newest
+
     def look_up(self, key: str) -> ApprovalRequest | None:
-        """Ask the forge for the facts of a request, unless they are known; None if the request is gone by then."""
+        """Ask the forge for the facts of a request, unless they are known as they are now; None if the request is gone
+        by then."""
         try:
             request = self._register.find(key).request
-            if request.is_known:
+            if request.is_known and not self.overtaken_by(request):
                 return request
             facts = self._lookup.facts(request.deployment, request.forge, self._policy.current())
             return self._register.change(key, lambda newest: replace(newest.request, facts=facts)).request

@@ -64,6 +64,7 @@ class Pages:
             passkeys=bool(approver and standing.policy.passkeys(approver)),
             may_decline=bool(approver),
             may_look_up=self._site.intake.can_look_up(standing.request),
+            overtaken_by=self._site.intake.overtaken_by(standing.request) if standing.status == "open" else "",
             words=_WORDS,
         )
 

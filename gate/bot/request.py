@@ -50,7 +50,9 @@ class Facts(NamedTuple):
 
     `commits` are the newest of `total`. `roles` are all that separation of duties has to look at: every distinct role,
     as pairs of kind and value, with one commit that it is in. `base` is the last allowed commit below the deployed one,
-    "" where nothing was ever allowed. `trouble` says why `roles`, and mostly the rest, are not known.
+    "" where nothing was ever allowed; `newest` the one that was allowed last, wherever it is. `rollback` tells of one
+    (gate.rollback), and `rollback_url` shows what it takes back. `trouble` says why `roles`, and mostly the rest, are
+    not known.
     """
 
     commits: tuple[CommitLine, ...] = ()
@@ -58,6 +60,9 @@ class Facts(NamedTuple):
     roles: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
     base: str = ""
     diff_url: str = ""
+    newest: str = ""
+    rollback: str = ""
+    rollback_url: str = ""
     trouble: str = ""
 
 

@@ -33,6 +33,16 @@ def without_facts(stage: Stage, browser: Browser) -> None:
     _seen(stage, browser, stage.ask("production", repository="acme/till", sha="c" * 40), "bob")
 
 
+def going_back(stage: Stage, browser: Browser) -> None:
+    """From a commit that was allowed; and meanwhile another one was."""
+    asked = stage.ask("solo")
+    told = "This goes back by 12 commits, past 3fa1b2c3d4e5, which was allowed last, 77aa0badc0de and 5c1de0a7ba5e."
+    known = {"newest": "3fa1b2c3d4e5" + "0" * 28, "rollback": told, "rollback_url": "https://github.com/acme/shop"}
+    stage.change(asked, lambda value: value["facts"].update(known))
+    stage.allow("solo", stage.commit("Release 4", "dave"))
+    _seen(stage, browser, asked, "alice")
+
+
 def given(stage: Stage, browser: Browser) -> None:
     asked = stage.ask("pair")
     assert stage.visitor("bob").approve(asked.id, reason="Long awaited").status == 303
@@ -116,9 +126,9 @@ def error_with_details(stage: Stage, browser: Browser) -> None:
 
 
 SCENES: list[Callable[[Stage, Browser], None]] = [
-    sign_in, open_with_passkey, open_without_passkey, declining, not_this_person, without_facts, given, approved,
-    declined, expired, hostile, home, passkeys, no_passkeys, enrolled, history, nothing_in_history, error,
-    error_with_details,
+    sign_in, open_with_passkey, open_without_passkey, declining, not_this_person, without_facts, going_back,
+    given, approved, declined, expired, hostile, home, passkeys, no_passkeys, enrolled, history, nothing_in_history,
+    error, error_with_details,
 ]  # fmt: skip
 
 

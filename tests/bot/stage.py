@@ -101,6 +101,18 @@ class Stage:
         headers = {"Authorization": f"Bearer {token}"}
         return requests.request(method, f"{self.url}{path}", headers=headers, timeout=30, **arguments)
 
+    def allow(self, environment: str, sha: str) -> str:
+        """Have bob approve `sha`, and the gate allow it; what the gate says."""
+        asked = self.ask(environment, sha=sha)
+        assert self.visitor("bob").approve(asked.id).status == 303
+        done = self.gate(
+            "verify", "--repository", "acme/shop", "--sha", sha, "--environment", environment, "--run-id", asked.run_id,
+            "--request-id", asked.id, "--actor", "zoe", "--approval", self.poll(asked)["tokens"][0],
+            "--github-api-url", self.hub.url, GITHUB_TOKEN=TOKEN,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def visitor(self, name: str) -> Visitor:
         """Somebody at example.com who has signed in, without a browser. Their forms' errors come as JSON."""
         if name not in self._visitors:

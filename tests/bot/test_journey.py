@@ -44,12 +44,7 @@ def github_job(stage: Stage, sha: str, run_id: str, actor: str) -> dict[str, str
 def test_from_a_job_to_its_deployment(stage: Stage, browser: Browser) -> None:
     allowed = stage.commit("Prices with three digits", "zoe")
     options = ("--repository", "acme/shop", "--repository-id", "1296269")
-    first = stage.ask("live", sha=allowed, run_id="11")
-    assert stage.visitor("alice").approve(first.id).status == 303
-    gate = ("verify", *options[:2], "--sha", allowed, "--environment", "live", "--run-id", "11",
-            "--request-id", first.id, "--actor", "zoe", "--approval", stage.poll(first)["tokens"][0])  # fmt: skip
-    done = stage.gate(*gate, "--github-api-url", stage.hub.url, GITHUB_TOKEN=TOKEN)
-    assert done.returncode == 0, done.stdout + done.stderr
+    stage.allow("live", allowed)
 
     stage.commit("Show the basket's total", "zoe")
     sha = stage.commit("Round the totals half to even\n\nAs the tax office does.", "dave")

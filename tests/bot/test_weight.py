@@ -20,6 +20,7 @@ from gate.chain import append
 from gate.deployment import _MAX_ACTORS, _MAX_TEXT, Deployment
 from gate.models import Commit, Identity
 from gate.record.decision import Entry
+from gate.rollback import rollback
 from gate.scope import parse_environment
 from tests.bot.provider import SHA
 from tests.bot.stage import LONG, Asked, Stage
@@ -55,6 +56,11 @@ class Full(NamedTuple):
         loaded = PolicySource(str(self.stage.place.policy_path)).current()
         facts = Lookup(lambda _: Forge(self.letter)).facts(deployment, "github", loaded)
         assert len(facts.commits) == _LISTED, facts.trouble
+        past = [f"{number}" * 40 for number in range(1, 6)]
+        facts = facts._replace(
+            base="e" * 40, newest=past[0], rollback=rollback(Forge(self.letter), REPOSITORY, [*past, SHA], SHA),
+            rollback_url=f"https://github.com/{REPOSITORY}/compare/{SHA}...{past[0]}",
+        )  # fmt: skip
         return ApprovalRequest(
             deployment, generation=1, attempt=99_999, asked_at=now, expires_at=now + 3600, facts=facts,
             asker=f"token:{self.text(_MAX_TEXT)}", run_url=f"https://github.com/{REPOSITORY}/actions/runs/{'9' * 20}",
@@ -118,8 +124,9 @@ def test_the_fullest_request(full: Full) -> None:
         assert full.stage.visitor(name).approve(asked.id, reason=full.letter * _MOST_REASON).status == 303
     path = f"/requests/{asked.id}"
     waiting = full.weight(
-        path, "2 of 3 approvals", "1 older one", "asks for another commit", "Declined before", "Your decision"
-    )
+        path, "2 of 3 approvals", "1 older one", "asks for another commit", "Declined before", "Your decision",
+        "goes back by", "2 more that were allowed",
+    )  # fmt: skip
     assert full.stage.visitor("carol").decline(asked.id, full.letter * _MOST_REASON).status == 303
     assert max(waiting, full.weight(path, "Declined by", LONG)) <= MOST
 
