@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from gate.audit import AuditLog, open_audit_log
 from gate.bot import githubhost
+from gate.bot.deliveries import Deliveries
 from gate.bot.desk import Desk
 from gate.bot.dev import DevSignIn
 from gate.bot.enrolment import Enrolment
@@ -65,7 +66,10 @@ def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> S
     logbook = Logbook(lambda: stores(*own), clock)
     notary = Notary(settings.url, _signer(settings, pin), logbook)
     limits, github = Limits(), own_github(settings)
-    herald = Herald(state, _channels(settings, forge), lambda *asked: _tell(register, settings.url, *asked), clock)
+    hold = Hold(forge) if forge else None
+    channels: list[Channel] = [hold, GitHubChannel(forge)] if hold and forge else []
+    channels += settings.notices
+    herald = Herald(state, channels, lambda *asked: _tell(register, settings.url, *asked), clock)
     trial = DevSignIn(Path(settings.policy)) if dev else None
     providers: list[Provider] = [] if trial else [open_provider(way) for way in settings.sign_in]
     return Site(
@@ -86,6 +90,7 @@ def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> S
         ),
         desk=Desk(register=register, notary=notary, keyring=keyring, state=state, herald=herald, logbook=logbook),
         herald=herald,
+        deliveries=Deliveries(state, clock),
         logbook=logbook,
         sessions=Sessions(state, keyring, clock),
         enrolment=Enrolment(state, keyring, clock),
@@ -96,6 +101,7 @@ def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> S
         views=Views(),
         github=github,
         webhook_secret=settings.github.webhook_secret if settings.github else None,
+        hold=hold,
         dev=trial,
         clock=clock,
     )
@@ -146,11 +152,6 @@ def _once(make: Callable[..., T]) -> Callable[..., T]:
                 raise
 
     return get
-
-
-def _channels(settings: Settings, forge: Forge | None) -> list[Channel]:
-    at_github: list[Channel] = [Hold(forge), GitHubChannel(forge)] if forge else []
-    return [*at_github, *settings.notices]
 
 
 def _lookup(settings: Settings, forge: Forge | None) -> Lookup:

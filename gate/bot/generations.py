@@ -30,14 +30,15 @@ def check_workflow(before: ApprovalRequest | None, asked: "Asked") -> None:
 
 def is_over(request: ApprovalRequest, needed: int, asked: "Asked", held: str, now: int) -> bool:
     """Whether a run that asks needs a new request. The same attempt gets the same answer again, and so does the same
-    delivery (`held`) of GitHub's; an approval that no job has come for yet is lost to none. Where nobody proves which
+    delivery (`held`) of GitHub's, and any other delivery is another question: no answer to one job starts the next. Of
+    jobs that GitHub did not hold, an approval that none has come for yet is lost to none. Where nobody proves which
     attempt it is, a no stays one for that run, and any other answer stays for a while."""
     status = request.status(needed, now)
     if status == "open":
         return False
-    unused = request.awaits_its_job(needed, now)
     if held:
-        return request.held != held and not unused
+        return request.held != held
+    unused = not request.held and request.awaits_its_job(needed, now)
     if request.held and request.declined:
         return False  # GitHub holds the next attempt too, and says so
     if "attempt" in asked.job.proved:
@@ -66,7 +67,7 @@ def joined(request: ApprovalRequest, asked: "Asked", held: str) -> ApprovalReque
         event=request.event or job.event,
         said=tuple(sorted({*request.said, *asked.said})),
         rerun=request.rerun or asked.rerun,
-        held=request.held or held,
+        held=held or request.held,
     )
 
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from gate.bot.errors import BotError
 from gate.bot.metrics import NOTICES
 from gate.bot.notices import Channel, News, Notice, Undelivered
-from gate.bot.register import busy
 from gate.bot.request import ApprovalRequest
 from gate.bot.state import Document, State
 from gate.errors import GateError
@@ -30,7 +29,6 @@ _LONGEST_PAUSE = 600  # seconds
 _KEPT = 24 * 3600  # seconds after an errand is due that it is given up
 _REMEMBERED = 60  # seconds that what was told stays known, so that a racing bot's errand does not tell it again
 _TICK = 5.0  # seconds between looks for errands that other bots left
-_RACES = 5  # with other bots, about one errand
 _ERRANDS, _DELIVERIES = 8, 4  # at once: in all, and by one channel
 
 Tell = Callable[[str, int, News], Notice | None]
@@ -79,30 +77,13 @@ class Herald:
         if not self._channels:
             return
         due_at = self._now + _UNTOLD if due_at is None else due_at
-        errand = _errand(request, news, due_at, [])
+        errand = _errand(request, news, due_at)
         self._state.put("errand", _key(request, news), errand, expires_at=due_at + _KEPT, expected=0, now=self._now)
 
     def hurry(self, request: ApprovalRequest, news: News) -> None:
         """Tell it now: the change has come about."""
         if self._channels and not self._stop.is_set():
             self._pool.submit(self._guarded, lambda: self._run_one(_key(request, news)))
-
-    def repeat(self, request: ApprovalRequest, news: News, channel: str) -> None:
-        """Have one channel tell it once more: somebody else waits for it now.
-
-        Raises:
-            Unavailable: that can't be written down.
-        """
-        key, names = _key(request, news), set(self._channels)
-        for _ in range(_RACES):
-            document, now = self._state.get("errand", key, self._now), self._now
-            told = set(document.value.get("done", ())) if document else names
-            errand = _errand(request, news, now, sorted((told & names) - {channel}))
-            expected = document.version if document else 0
-            if self._state.put("errand", key, errand, expires_at=now + _KEPT, expected=expected, now=now):
-                self.hurry(request, news)
-                return
-        raise busy()
 
     def run_due(self) -> None:
         """Run every errand that is due, several at once."""
@@ -196,10 +177,10 @@ class Herald:
             return None
 
 
-def _errand(request: ApprovalRequest, news: News, due_at: int, done: list[str]) -> dict[str, Any]:
+def _errand(request: ApprovalRequest, news: News, due_at: int) -> dict[str, Any]:
     """The document: `done` are the channels that have told it."""
     about = {"id": request.id, "generation": request.generation, "news": news}
-    return about | {"due_at": due_at, "tries": 0, "done": done}
+    return about | {"due_at": due_at, "tries": 0, "done": []}
 
 
 def _key(request: ApprovalRequest, news: News) -> str:

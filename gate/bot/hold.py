@@ -1,14 +1,24 @@
-"""The answer to a job that GitHub holds (gate.bot.webhook), delivered like every other notice."""
+"""The jobs that GitHub holds (gate.bot.webhook): what it says of their run, and the answer to it."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
+from gate.bot.errors import NotFound, Unavailable
 from gate.bot.notices import Notice, Undelivered
 from gate.bot.notices.github import undelivered
 from gate.bot.notices.words import code
 from gate.forge.rest import Forge, Refused, Rest
 from gate.http import within
 
-_PATIENCE = 30.0  # seconds in all
+_PATIENCE = 30.0  # seconds in all for an answer
+_LOOK = 6.0  # seconds for a look: GitHub waits 10 for the webhook's response
+
+
+class HeldRun(NamedTuple):
+    """The run of a held job as GitHub has it now: its attempt, and the login and the id of who started that."""
+
+    attempt: int
+    actor: str
+    actor_id: str
 
 
 class Hold:
@@ -22,8 +32,35 @@ class Hold:
     def __init__(self, forge: Forge) -> None:
         self._forge = forge
 
+    def look(self, repository: str, run_id: str) -> HeldRun:
+        """The run whose job GitHub says that it holds: the webhook itself tells neither attempt nor who re-ran it.
+
+        Raises:
+            NotFound: the run has ended, so it has no job that waits.
+            Unavailable: GitHub does not say.
+        """
+        try:
+            run = within(_LOOK, lambda: self._run(repository, run_id))
+            actor = run["triggering_actor"]
+            found = HeldRun(int(run["run_attempt"]), str(actor["login"]), str(int(actor["id"])))
+        except (TimeoutError, Refused, KeyError, TypeError, ValueError) as error:
+            raise Unavailable(
+                "GitHub does not say which attempt of the run it holds.",
+                hint="Redeliver the webhook. The bot's App needs Actions: read.",
+                actual=error.message if isinstance(error, Refused) else "no usable answer",
+            ) from None
+        if run["status"] == "completed":
+            raise NotFound("The run of this webhook has ended: no job of it waits.")
+        return found
+
+    def _run(self, repository: str, run_id: str) -> dict[str, Any]:
+        with self._forge.repository(repository) as rest:
+            run: dict[str, Any] = rest.get(f"actions/runs/{run_id}")
+        return run
+
     def deliver(self, notice: Notice) -> None:
-        """Answer, unless nobody waits for it. May be called again: a job that no longer waits is left alone.
+        """Answer, unless no job waits for it. May be called again: a job that no longer waits is left alone, and so is
+        one of another attempt, which asks for itself.
 
         Raises:
             Undelivered: GitHub did not take the answer.
@@ -47,6 +84,8 @@ class Hold:
             "comment": f"{code(_comment(notice), 1000)}\n\n{notice.url}",
         }
         with self._forge.repository(notice.repository) as rest:
+            if rest.get(path)["run_attempt"] != notice.attempt:
+                return
             try:
                 rest.post(f"{path}/deployment_protection_rule", answer)
             except Refused as error:

@@ -14,7 +14,6 @@ from gate.bot.errors import BotError, Conflict, NotAllowed, NotFound, NotProved,
 from gate.bot.facts import Lookup
 from gate.bot.generations import AnotherWorkflow, begun, check_workflow, is_over, joined
 from gate.bot.herald import Herald
-from gate.bot.hold import Hold
 from gate.bot.keyring import Keyring
 from gate.bot.limits import Limits
 from gate.bot.policysource import PolicySource
@@ -102,8 +101,6 @@ class Intake:
             if not held:
                 self._limits.allows("begin", asked.asker)  # here, as many may have asked for it at once
             self._herald.hurry(request, "asked")
-        elif held and request.awaits_its_job(needed, self._register.now):
-            self._herald.repeat(request, "approved", Hold.name)  # another job of the run is held, and may start too
         return request
 
     def _id(self, asked: "Asked", workflow: str = "") -> str:

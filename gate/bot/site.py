@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gate.bot.deliveries import Deliveries
 from gate.bot.desk import Desk
 from gate.bot.enrolment import Enrolment
 from gate.bot.errors import NotAllowed
 from gate.bot.herald import Herald
+from gate.bot.hold import Hold
 from gate.bot.intake import Intake
 from gate.bot.keyring import Keyring
 from gate.bot.limits import Limits
@@ -43,7 +45,7 @@ class Site:
     """One bot. `url` is its only origin; nothing is ever taken from a Host header.
 
     `github` is the issuer of that GitHub at which it acts, "" where there is none; `webhook_secret` signs what that one
-    delivers, None where nothing is to be delivered.
+    delivers, and `hold` answers it, None where nothing is to be delivered.
     """
 
     url: str
@@ -55,6 +57,7 @@ class Site:
     intake: Intake
     desk: Desk
     herald: Herald
+    deliveries: Deliveries
     logbook: Logbook
     sessions: Sessions
     enrolment: Enrolment
@@ -65,6 +68,7 @@ class Site:
     views: Views
     github: str = ""
     webhook_secret: Secret | None = None
+    hold: Hold | None = None
     dev: "DevSignIn | None" = None
     clock: Callable[[], float] = time.time
 

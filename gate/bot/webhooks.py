@@ -1,17 +1,22 @@
 """GitHub's webhooks: a job that GitHub holds until the bot answers (gate.bot.webhook)."""
 
+import logging
+
 from starlette.responses import Response
 
 from gate.bot import githubhost
 from gate.bot.asked import Asked
 from gate.bot.claims import Job
-from gate.bot.errors import NotFound
+from gate.bot.errors import BotError, NotFound
+from gate.bot.hold import HeldRun, Hold
 from gate.bot.metrics import ASKED
 from gate.bot.site import Site
 from gate.bot.web import Call
 from gate.bot.webhook import ProtectionRequest, receive
 from gate.deployment import Deployment
 from gate.identity import named
+
+_LOG = logging.getLogger(__name__)
 
 
 class Webhooks:
@@ -21,31 +26,50 @@ class Webhooks:
         self._site = site
 
     def github(self, call: Call) -> Response:
-        """`POST /webhooks/github`.
+        """`POST /webhooks/github`. GitHub shows the response, and the log has why one was refused: its people look at
+        the one, and the bot's at the other.
 
         Raises:
             NotFound, NotProved, BotError: there is no secret, or it is not signed with it, or can't be read.
         """
-        secret = self._site.webhook_secret
-        if secret is None:
-            raise NotFound("This bot takes no webhooks.", hint="Set github: webhook_secret in bot.yaml.")
-        # No limit by address: all of GitHub's come from the same few, and anybody can have GitHub send some.
-        held = receive(call.body, call.request.headers, secret.read())
-        if held is not None:
-            self._site.doorkeeper.check_speaks(self._site.github, held.repository)
-            self._site.intake.ask(_asked(held, self._site.github), held=held.delivery)
-            ASKED.inc()
+        try:
+            self._take(call)
+        except BotError as error:
+            _LOG.warning("webhook refused", extra={"error": error.message, "actual": error.actual})
+            raise
         return Response(status_code=204)
 
+    def _take(self, call: Call) -> None:
+        site = self._site
+        if site.webhook_secret is None or site.hold is None:
+            raise NotFound("This bot takes no webhooks.", hint="Set github: webhook_secret in bot.yaml.")
+        # No limit by address: all of GitHub's come from the same few, and anybody can have GitHub send some.
+        held = receive(call.body, call.request.headers, site.webhook_secret.read())
+        if held is None:
+            return
+        site.doorkeeper.check_speaks(site.github, held.repository)
+        if site.deliveries.has(held.delivery):
+            _LOG.info("webhook ignored", extra={"error": "This delivery was taken before."})
+            return
+        self._enter(held, site.hold)
+        ASKED.inc()
 
-def _asked(held: ProtectionRequest, issuer: str) -> Asked:
+    def _enter(self, held: ProtectionRequest, hold: Hold) -> None:
+        run = hold.look(held.repository, held.run_id)
+        self._site.intake.ask(_asked(held, run, self._site.github), held=held.delivery)
+        self._site.deliveries.add(held.delivery)
+
+
+def _asked(held: ProtectionRequest, run: HeldRun, issuer: str) -> Asked:
     """The request of a job that can't ask yet. It is the very one that the job finds once it runs and asks itself:
     same issuer, run, environment and commit."""
+    namespace = githubhost.namespace(issuer)
+    actors = named(namespace, held.actor, held.actor_id), named(namespace, run.actor, run.actor_id)
     deployment = Deployment(
         repository=held.repository,
         sha=held.sha,
         environment=held.environment,
-        actors=(named(githubhost.namespace(issuer), held.actor, held.actor_id),),
+        actors=tuple(dict.fromkeys(actors)),
         run_id=held.run_id,
         repository_id=held.repository_id,
     )
@@ -56,6 +80,7 @@ def _asked(held: ProtectionRequest, issuer: str) -> Asked:
         sha=held.sha,
         environment=held.environment,
         run_id=held.run_id,
+        attempt=run.attempt,
         actors=deployment.actors,
         event=held.event,
         ref=held.ref,

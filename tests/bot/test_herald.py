@@ -10,7 +10,6 @@ import pytest
 
 from gate.bot import herald, metrics
 from gate.bot.errors import Unavailable
-from gate.bot.hold import Hold
 from gate.bot.notices import Undelivered
 from gate.bot.request import Declined
 from gate.errors import UsageError
@@ -48,64 +47,14 @@ def test_the_news_of_a_request_are_told_once_each(desk: Office) -> None:
     assert (notice.approved_by, notice.run_id, notice.held, notice.rerun) == ((ALICE,), "7", False, False)
 
 
-@pytest.fixture
-def holding(tmp_path: Path) -> Iterator[Office]:
-    """One whose channel answers the jobs that GitHub holds."""
-    made = Office(office(tmp_path).world, channels=[Memory(Hold.name)])
-    made.herald.hurry = lambda *_: None  # type: ignore[method-assign]
-    yield made
-    made.herald.stop()
-
-
-def test_an_approval_is_told_again_where_github_holds_another_job_for_it(holding: Office) -> None:
-    desk = holding
+def test_each_job_that_github_holds_after_an_answer_is_answered_anew(desk: Office) -> None:
     key = desk.ask(held="delivery-1", proved=frozenset()).request.id
-    assert due(desk) == ["asked"]
     desk.approve(key)
-    assert due(desk) == ["asked", "approved"]
-    desk.ask()
-    assert due(desk, 0) == ["asked", "approved"], "that is its own job"
-    desk.ask(held="delivery-2", proved=frozenset())
-    assert due(desk, 0) == ["asked", "approved", "approved"]
-    desk.ask(held="delivery-1", proved=frozenset(), run_id="8")
-    assert due(desk) == ["asked", "approved", "approved", "asked"]
-    assert len(desk.tokens(desk.ask())) == 1
+    assert due(desk) == ["approved"]
     desk.ask(held="delivery-1", proved=frozenset())
-    assert due(desk, 0)[4:] == [], "it has been handed over"
-
-
-def test_only_the_channel_that_somebody_waits_for_tells_it_again_and_no_other_is_forgotten(tmp_path: Path) -> None:
-    slack, hold = Memory("slack"), Memory(Hold.name)
-    slack.trouble = Undelivered("away")
-    desk = office(tmp_path)
-    desk = Office(desk.world, channels=[slack, hold])
-    desk.herald.hurry = lambda *_: None  # type: ignore[method-assign]
-    desk.approve(desk.ask(held="delivery-1", proved=frozenset()).request.id)
-    due(desk)
-    assert hold.news == ["approved"]
+    assert due(desk) == ["approved"]
     desk.ask(held="delivery-2", proved=frozenset())
-    slack.trouble = None
-    due(desk, 60)
-    assert (slack.news, hold.news) == (["approved"], ["approved", "approved"])
-    desk.ask(held="delivery-3", proved=frozenset())
-    due(desk, 60)
-    assert (slack.news, hold.news) == (["approved"], ["approved"] * 3)
-    desk.herald.stop()
-
-
-def test_a_notice_that_is_repeated_while_a_bot_delivers_it_is_not_lost(holding: Office) -> None:
-    """The delivery that is under way began before: whoever waits now may not be answered by it."""
-    desk, [hold] = holding, holding.channels
-    desk.approve(desk.ask(held="delivery-1", proved=frozenset()).request.id)
-
-    def meanwhile() -> None:
-        hold.before = lambda: None
-        desk.ask(held="delivery-2", proved=frozenset())
-
-    hold.before = meanwhile
-    due(desk)
-    due(desk, 0)
-    assert hold.news == ["approved", "approved"]
+    assert due(desk) == ["approved", "asked"]
 
 
 def test_what_is_about_to_change_is_not_looked_for_at_once(desk: Office) -> None:

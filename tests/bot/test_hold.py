@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gate.bot import hold
+from gate.bot.errors import NotFound, Unavailable
 from gate.bot.hold import Hold
 from gate.bot.notices import Undelivered
 from gate.forge.githubapp import PlainToken
@@ -23,12 +24,16 @@ def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
         monkeypatch.delenv(name, raising=False)
     with serving() as served:
         served.shop.waiting = {RUN: ["staging", "production"]}
+        served.shop.add_run(RUN, "0" * 40, status="waiting", conclusion=None)
         yield served
 
 
+def channel(github: GitHub) -> Hold:
+    return Hold(Forge(github.url, PlainToken(lambda: TOKEN), timeouts=(2.0, 2.0), patience=0.0))
+
+
 def answer(github: GitHub, news: str = "approved", **changed: Any) -> None:
-    forge = Forge(github.url, PlainToken(lambda: TOKEN), timeouts=(2.0, 2.0), patience=0.0)
-    Hold(forge).deliver(notice(news, **({"repository": "acme/shop", "held": True} | changed)))
+    channel(github).deliver(notice(news, **({"repository": "acme/shop", "held": True} | changed)))
 
 
 @pytest.mark.parametrize(
@@ -94,6 +99,41 @@ def test_nobody_can_tell_whether_it_still_waits(github: GitHub, pending: Any) ->
     else:
         with pytest.raises(Undelivered):
             answer(github)
+
+
+def test_another_attempt_of_the_run_is_left_alone(github: GitHub) -> None:
+    """It asks by a delivery of its own: this answer is to the one before."""
+    github.shop.runs[RUN]["run_attempt"] = 2
+    answer(github)
+    assert (github.shop.reviews, github.shop.waiting[RUN]) == ([], ["staging", "production"])
+    answer(github, attempt=2)
+    assert github.shop.waiting[RUN] == ["staging"]
+
+
+def test_the_run_that_is_held(github: GitHub) -> None:
+    run = github.shop.runs[RUN]
+    run |= {"run_attempt": 3, "triggering_actor": run["triggering_actor"] | {"login": "carol", "id": 12}}
+    assert channel(github).look("acme/shop", str(RUN)) == (3, "carol", "12")
+
+
+def test_a_run_that_has_ended_holds_no_job(github: GitHub) -> None:
+    github.shop.runs[RUN]["status"] = "completed"
+    with pytest.raises(NotFound, match="has ended"):
+        channel(github).look("acme/shop", str(RUN))
+
+
+@pytest.mark.parametrize("reply", [problem(404, "No"), Reply(200, []), Reply(200, {"run_attempt": "x"})])
+def test_a_run_that_github_tells_nothing_of(github: GitHub, reply: Reply) -> None:
+    github.faults = [Fault("GET", "/actions/runs/", reply)]
+    with pytest.raises(Unavailable, match="which attempt"):
+        channel(github).look("acme/shop", str(RUN))
+
+
+def test_a_look_is_bounded(github: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hold, "_LOOK", 0.2)
+    github.faults = [Fault("GET", "/actions/runs/", slow=True)]
+    with pytest.raises(Unavailable, match="which attempt"):
+        channel(github).look("acme/shop", str(RUN))
 
 
 def test_silence_is_bounded(github: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:

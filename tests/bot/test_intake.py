@@ -531,19 +531,27 @@ def test_what_github_holds_is_answered_whoever_asked_first(desk: Office) -> None
 def test_the_job_that_was_held_gets_the_tokens_once_it_runs(desk: Office) -> None:
     held = desk.ask(held="delivery-1", proved=frozenset())
     desk.approve(held.request.id)
-    job = desk.ask(attempt=2, actors=("dave",))
+    job = desk.ask(actors=("dave",))
     assert (job.status, job.request.id) == ("approved", held.request.id)
     assert len(desk.tokens(job)) == 1
 
 
-def test_an_approval_that_no_job_has_come_for_is_not_lost_when_github_holds_another(desk: Office) -> None:
-    """Its own job is on its way."""
+def test_each_job_that_github_holds_after_an_answer_asks_anew_used_or_not(desk: Office) -> None:
     held = desk.ask(held="delivery-1", proved=frozenset())
     desk.approve(held.request.id)
     again = desk.ask(held="delivery-2", proved=frozenset())
-    assert (again.status, again.request.generation) == ("approved", 1)
+    assert (again.status, again.request.generation) == ("open", 2)
+    desk.approve(held.request.id)
     assert len(desk.tokens(desk.ask())) == 1
-    assert desk.ask(held="delivery-3", proved=frozenset()).status == "open", "they are handed over: it needs its own"
+    assert desk.ask(held="delivery-3", proved=frozenset()).status == "open"
+
+
+def test_of_several_jobs_that_github_holds_before_an_answer_the_newest_is_what_it_answers(desk: Office) -> None:
+    desk.ask(held="delivery-1", proved=frozenset())
+    both = desk.ask(held="delivery-2", proved=frozenset())
+    assert (both.request.generation, both.request.held) == (1, "delivery-2")
+    desk.approve(both.request.id)
+    assert desk.ask(held="delivery-2", proved=frozenset()).status == "approved", "delivered again"
 
 
 def test_a_no_is_shown_to_whoever_is_asked_next_about_the_same_run(desk: Office) -> None:

@@ -109,6 +109,7 @@ def _deliver(stage: Stage, body: bytes, secret: str = SECRET) -> requests.Respon
 @pytest.mark.parametrize(("decide", "state"), [("approve", "approved"), ("decline", "rejected")])
 def test_a_job_that_github_holds_gets_its_answer_without_a_runner(stage: Stage, decide: str, state: str) -> None:
     stage.github.shop.waiting[RUN] = ["production"]
+    stage.github.shop.add_run(RUN, "0" * 40, status="waiting", conclusion=None)
     assert _deliver(stage, _held(stage)).status_code == 204
     alice = stage.alice()
     key = alice.get("/").text.split("/requests/")[1][:32]

@@ -55,6 +55,15 @@ class Held:
         assert answer.status == 200, answer.text
         return dict(answer.json)
 
+    def re_run(self, by: str = "dave", number: int = 4) -> None:
+        """Somebody runs it again, and GitHub holds its job."""
+        run = self.hub.shop.runs[RUN]
+        run |= {
+            "run_attempt": run["run_attempt"] + 1,
+            "triggering_actor": run["triggering_actor"] | {"login": by, "id": number},
+        }
+        self.hub.shop.waiting = {RUN: ["production"]}
+
     def reviews(self, count: int) -> list[dict[str, Any]]:
         """GitHub's reviews, once there are so many."""
         deadline = time.monotonic() + 30
@@ -68,6 +77,7 @@ class Held:
 def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Held]:
     with serving(Provider()) as provider, fake.serving() as hub:
         hub.shop.waiting = {RUN: ["production"]}
+        hub.shop.add_run(RUN, "0" * 40, status="waiting", conclusion=None)
         place = Place(tmp_path)
         place.sign_in_with(provider)
         place.settings["github"] = {"api_url": hub.url, "token": "env:GH", "webhook_secret": "env:HOOK"}
@@ -97,6 +107,7 @@ def test_a_webhook_speaks_of_no_more_than_its_issuer_may(held: Held) -> None:
 def test_an_approval_lets_the_job_go_and_is_there_when_it_asks(held: Held) -> None:
     assert held.deliver().status == 204
     assert held.deliver().status == 204  # delivered again
+    assert "This delivery was taken before" in held.log()
     held.visitor.sign_in(held.provider, "alice@example.com")
     home = held.visitor.get("/").text
     assert home.count('href="/requests/') == 1
@@ -119,12 +130,49 @@ def test_a_refusal_fails_the_job_and_a_re_run_is_held_anew(held: Held) -> None:
     [review] = held.reviews(1)
     assert review["state"] == "rejected"
     assert "Not on a Friday" in review["comment"]
-    held.hub.shop.waiting = {RUN: ["production"]}
+    held.re_run()
     assert held.deliver("d-2").status == 204
     page = held.visitor.get(f"/requests/{key}").text
     assert "Declined before by <bdi>bob@example.com</bdi>" in page and "Not on a Friday" in page
     assert held.visitor.approve(key).status == 303
     assert held.reviews(2)[1]["state"] == "approved"
+
+
+def test_one_yes_starts_one_held_job_and_each_re_run_asks_anew(held: Held) -> None:
+    held.deliver()
+    held.visitor.sign_in(held.provider, "alice@example.com")
+    key = held.visitor.get("/").text.partition('href="/requests/')[2].partition('"')[0]
+    assert held.visitor.approve(key).status == 303
+    held.reviews(1)
+    for number in range(2, 4):
+        held.re_run("bob", 2)
+        assert held.deliver(f"d-{number}").status == 204
+        page = held.visitor.get(f"/requests/{key}").text
+        assert 'name="question"' in page and "bob" in page, "people are asked, and told who re-ran it"
+        assert held.deliver("d-1").status == 204, "an older one, replayed"
+        assert held.job(str(number))["status"] == "open"
+    time.sleep(1)
+    assert (len(held.hub.shop.reviews), held.hub.shop.waiting[RUN]) == (1, ["production"])
+    assert held.visitor.approve(key).status == 303
+    held.reviews(2)
+
+
+def test_an_unused_yes_to_one_attempt_is_none_to_the_next(held: Held) -> None:
+    """Also where an administrator lets the next one go, and GitHub asks nobody."""
+    held.deliver()
+    held.visitor.sign_in(held.provider, "alice@example.com")
+    key = held.visitor.get("/").text.partition('href="/requests/')[2].partition('"')[0]
+    assert held.visitor.approve(key).status == 303
+    assert held.job("2")["status"] == "open"
+
+
+def test_a_delivery_for_a_run_that_has_ended_opens_nothing_and_the_log_says_why(held: Held) -> None:
+    held.hub.shop.runs[RUN]["status"] = "completed"
+    answer = held.deliver()
+    assert (answer.status, "has ended" in answer.text) == (404, True)
+    assert '"webhook refused"' in held.log() and "has ended" in held.log()
+    held.visitor.sign_in(held.provider, "alice@example.com")
+    assert 'href="/requests/' not in held.visitor.get("/").text
 
 
 @pytest.mark.parametrize("held", [{"request_life": "2s"}], indirect=True)
@@ -145,12 +193,10 @@ def test_nobody_but_github_is_believed(held: Held) -> None:
 
 
 def test_a_webhook_about_another_repository_never_reaches_this_one_s_job(held: Held) -> None:
-    """Signed, but the name and the number do not belong together."""
+    """Signed, but the name and the number do not belong together, nor is the run one of that name's."""
     forged = held.payload()["repository"] | {"full_name": "acme/other"}
     url = f"https://api.github.com/repos/acme/other/actions/runs/{RUN}/{EVENT}"
-    assert held.deliver(repository=forged, deployment_callback_url=url).status == 204
+    assert held.deliver(repository=forged, deployment_callback_url=url).status == 503
     held.visitor.sign_in(held.provider, "alice@example.com")
-    key = held.visitor.get("/").text.partition('href="/requests/')[2].partition('"')[0]
-    assert held.visitor.approve(key).status == 303
-    mine = held.job()
-    assert (mine["status"], mine["id"] == key) == ("open", False)
+    assert 'href="/requests/' not in held.visitor.get("/").text
+    assert held.job()["status"] == "open"
