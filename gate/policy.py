@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from gate.identity import fold
 from gate.keys import TrustedKey
 from gate.people import People
 
@@ -26,7 +27,8 @@ def _stands_for(segment: str, part: str) -> bool:
 
 
 class Environment(NamedTuple):
-    """What the policy asks of a deployment into one environment. `max_age` is in seconds."""
+    """What the policy asks of a deployment into one environment. `max_age` is in seconds; `ci_names` are what CIs call
+    it, besides its own name."""
 
     name: str
     repositories: tuple[RepositoryPattern, ...]
@@ -36,6 +38,7 @@ class Environment(NamedTuple):
     max_age: int
     passkey_required: bool
     clean_checkout: bool = False
+    ci_names: tuple[str, ...] = ()
 
     def covers(self, repository: str) -> bool:
         """True if `repository` (in lower case) may be deployed here at all."""
@@ -64,6 +67,13 @@ class Policy:
     def passkeys(self, approver: str) -> "tuple[Credential, ...]":
         """The passkeys of the person that `approver` is, under whatever spelling."""
         return self.enrolled.get(self.people.canonical(approver), ())
+
+    def environment_called(self, name: str) -> str:
+        """The environment that a CI calls `name`: here or under its `ci_names`, in whatever case, as GitHub compares
+        its own; `name` itself where there is none."""
+        called = fold(name)
+        found = (one.name for one in self.environments.values() if called in map(fold, (one.name, *one.ci_names)))
+        return next(found, name)
 
     @property
     def longest_age(self) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gate.errors import PolicyError, UsageError
 from gate.fields import Fields, bad, boolean, der, duration, list_of, mapping, one_of, plain, time, word
+from gate.identity import fold
 from gate.keys import ALGORITHMS, PublicKey, TrustedKey
 from gate.people import People
 from gate.peoplefields import approver, read_who_is_who
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 MAX_APPROVALS = 16  # as many as one call of the gate looks at
 _DEFAULT_MAX_AGE = 15 * 60
 _LONGEST_MAX_AGE = 24 * 3600
+_MAX_CI_NAME = 255  # characters, as at GitHub
 _KID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -47,6 +49,7 @@ def compile_policy(data: bytes) -> Policy:
     fields.done()
     _check_case(environments)
     compiled = {name: _environment(name, node, teams) for name, node in environments.items()}
+    _check_ci_names(environments, compiled)
     named = {name for environment in compiled.values() for name in environment.approvers}
     _check_somebody(keys, named)
     known = who_is_who.people(named)
@@ -260,9 +263,26 @@ def _environment(name: str, node: Node, teams: dict[str, list[str]]) -> Environm
     max_age = fields.optional("max_age", _max_age, _DEFAULT_MAX_AGE)
     passkey = fields.optional("passkey", _only("passkey", "required"), False)
     clean = fields.optional("checkout", _only("checkout", "clean"), False)
+    ci_names = tuple(fields.optional("ci_names", list_of(_ci_name), list[str]()))
     fields.done()
     approvers = frozenset[str]().union(*entries)
-    return Environment(name, tuple(repositories), approvers, approvals, separation, max_age, passkey, clean)
+    return Environment(name, tuple(repositories), approvers, approvals, separation, max_age, passkey, clean, ci_names)
+
+
+def _ci_name(node: Node) -> str:
+    text = node.text or ""
+    if not text.strip() or not text.isprintable() or len(text) > _MAX_CI_NAME:
+        raise bad(node, f"a CI's name of an environment is 1 to {_MAX_CI_NAME} printable characters.")
+    return text
+
+
+def _check_ci_names(environments: dict[str, Node], compiled: dict[str, Environment]) -> None:
+    """One name, one environment: otherwise a job for one could be approved as one for another."""
+    owners = {fold(name): name for name in compiled}
+    for name, environment in compiled.items():
+        for called in environment.ci_names:
+            if (owner := owners.setdefault(fold(called), name)) != name:
+                raise bad(environments[name], f"{printable(called, 60)} is also what CIs call {owner}.")
 
 
 def _team_or_approver(teams: dict[str, list[str]]) -> Callable[[Node], list[str]]:

@@ -66,7 +66,7 @@ def parse_environment(text: str) -> str:
             "The environment's name is not usable.",
             expected="1 to 100 of A-Z a-z 0-9 . _ -, and not . or ..",
             actual=printable(text, 120),
-            hint="Use the name that stands in the policy, e.g. production.",
+            hint="Use the name that stands in the policy, or list this one there, under ci_names.",
         )
     return text
 

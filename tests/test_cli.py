@@ -109,6 +109,20 @@ def test_approve_then_verify_then_replay(home: Path) -> None:
     assert token not in denied.stdout + denied.stderr + allowed.stdout
 
 
+def test_an_environment_may_be_called_as_a_ci_calls_it(home: Path) -> None:
+    policy = home / "gate.yaml"
+    names = '    ci_names: ["Production EU", production/eu-west-1]\n'
+    policy.write_text(policy.read_text().replace("  production:\n", f"  production:\n{names}"))
+    about = ABOUT[: ABOUT.index("--environment")] + ABOUT[ABOUT.index("--environment") + 2 :]
+    for approved, verified in (("production", "PRODUCTION eu"), ("production/eu-west-1", "production")):
+        token = approve(home, "--environment", approved)
+        done = gate(home, "verify", *about, "--environment", verified, "--approval", "-", "--json", stdin=token)
+        answer = json.loads(done.stdout)
+        assert (done.returncode, answer["deployment"]["environment"]) == (0, "production")
+    unknown = gate(home, "verify", *about, "--environment", "Production US", "--json")
+    assert "ci_names" in json.loads(unknown.stdout)["hint"]
+
+
 def test_approve_takes_repository_and_sha_from_the_checkout(home: Path) -> None:
     clone = home / "clone"
     sha = commit(clone, "one", WHO)

@@ -30,7 +30,7 @@ class JobsApi:
         site = self._site
         with site.limits.of_failures("ask refused", call.address):
             who = site.doorkeeper.identify(call.request.headers.get("authorization", ""))
-            asked = resolve(who, call.json())
+            asked = resolve(who, call.json(), site.policy.current().policy)
             site.limits.hit("ask", asked.asker)
             standing = site.intake.ask(asked)
         ASKED.inc()

@@ -8,7 +8,8 @@ from gate.bot.errors import BotError, NotAllowed
 from gate.bot.jobsettings import ApiToken
 from gate.deployment import Deployment
 from gate.errors import UsageError
-from gate.scope import parse_environment, parse_repository, parse_sha
+from gate.policy import Policy
+from gate.scope import parse_repository, parse_sha
 from gate.text import printable
 
 _MOST_ATTEMPTS = 100_000
@@ -48,9 +49,9 @@ class _Body(NamedTuple):
     rerun: bool
 
 
-def resolve(who: Job | ApiToken, body: Mapping[str, Any]) -> Asked:
+def resolve(who: Job | ApiToken, body: Mapping[str, Any], policy: Policy) -> Asked:
     """What `who` asks for with this body, the JSON object of `POST /api/requests`; all of it is optional that a proof
-    gives.
+    gives. Environments are called as `policy` calls them.
 
     Raises:
         BotError: a member is unknown, malformed, or missing.
@@ -58,7 +59,9 @@ def resolve(who: Job | ApiToken, body: Mapping[str, Any]) -> Asked:
     """
     try:
         said = _read(body)
+        said = said._replace(environment=policy.environment_called(said.environment))
         _check_rerun(who, said)
+        who = _in_policy(who, policy) if isinstance(who, Job) else who
         job = _merged(who, said) if isinstance(who, Job) else _within_bounds(who, said)
         deployment = Deployment(
             repository=job.repository,
@@ -71,6 +74,11 @@ def resolve(who: Job | ApiToken, body: Mapping[str, Any]) -> Asked:
     except UsageError as error:
         raise BotError(error.message, hint=error.hint, expected=error.expected, actual=error.actual) from None
     return Asked(deployment, job, _only_said(said, job, who), said.rerun)
+
+
+def _in_policy(job: Job, policy: Policy) -> Job:
+    """The job, with its environment called as `policy` calls it."""
+    return job._replace(ci_environment=job.environment, environment=policy.environment_called(job.environment))
 
 
 def _check_rerun(who: Job | ApiToken, said: _Body) -> None:
@@ -90,7 +98,7 @@ def _read(body: Mapping[str, Any]) -> _Body:
     return _Body(
         parse_repository(repository) if repository else "",
         parse_sha(sha) if sha else "",
-        parse_environment(environment) if environment else "",
+        environment,
         _text(body, "run_id"),
         _attempt(body.get("attempt", 0)),
         _actors(body.get("actors", [])),

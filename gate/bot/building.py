@@ -195,4 +195,5 @@ def _tell(register: Register, url: str, key: str, generation: int, news: News) -
         held=bool(request.held),
         forge=request.forge,
         attempt=request.attempt,
+        ci_environment=request.ci_environment,
     )

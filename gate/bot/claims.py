@@ -14,7 +14,7 @@ from gate.bot.errors import NotProved
 from gate.bot.jobsettings import Kind
 from gate.errors import UsageError
 from gate.identity import address, named, namespace_of
-from gate.scope import parse_environment, parse_repository, parse_sha
+from gate.scope import parse_repository, parse_sha
 from gate.text import printable
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,19}")
@@ -29,7 +29,7 @@ class Job(NamedTuple):
     lower case; `event` is what started the run (at GitLab: the pipeline's source); `run_url` is where a person can see
     the run; `forge` is "github" or "gitlab", where the issuer tells, or "elsewhere". `proved` names the members that
     the CI proved: the others are the job's own word. On pull requests, `sha` is a merge commit that stands on no
-    branch.
+    branch. `ci_environment` is what the CI calls the environment, where `environment` is the policy's (gate.bot.asked).
     """
 
     issuer: str
@@ -46,6 +46,7 @@ class Job(NamedTuple):
     event: str = ""
     forge: str = ""
     proved: frozenset[str] = frozenset()
+    ci_environment: str = ""
 
 
 def read_job(kind: Kind, issuer: str, claims: Mapping[str, Any]) -> Job:
@@ -65,7 +66,7 @@ def read_job(kind: Kind, issuer: str, claims: Mapping[str, Any]) -> Job:
             actual=error.actual,
         ) from None
     job = job._replace(forge=kind)
-    facts = {*Job._fields} - {"issuer", "proved", "run_url", "forge"}
+    facts = {*Job._fields} - {"issuer", "proved", "run_url", "forge", "ci_environment"}
     without = {"attempt"} if kind == "gitlab" else set[str]()  # GitLab's token does not tell
     return job._replace(proved=frozenset(name for name in facts - without if getattr(job, name)))
 
@@ -78,7 +79,7 @@ def _github(issuer: str, read: "_Reader") -> Job:
         repository=parse_repository(repository),
         repository_id=read.number("repository_id"),
         sha=parse_sha(read.text("sha")),
-        environment=read.environment(),
+        environment=read.optional("environment"),
         run_id=run_id,
         attempt=int(read.number("run_attempt")),
         actors=(named(githubhost.namespace(issuer), read.text("actor"), read.optional("actor_id")),),
@@ -97,7 +98,7 @@ def _gitlab(issuer: str, read: "_Reader") -> Job:
         repository=parse_repository(path),
         repository_id=read.number("project_id"),
         sha=parse_sha(read.text("sha")),
-        environment=read.environment(),
+        environment=read.optional("environment"),
         run_id=pipeline,
         actors=(
             named(namespace, read.text("user_login"), read.optional("user_id")),
@@ -129,9 +130,6 @@ class _Reader:
 
     def optional(self, name: str) -> str:
         return self.text(name, _MOST_REF) if self._claims.get(name) not in (None, "") else ""
-
-    def environment(self) -> str:
-        return parse_environment(self.text("environment")) if self.optional("environment") else ""
 
 
 def _wrong(name: str, expected: str, value: object) -> UsageError:

@@ -68,6 +68,7 @@ def joined(request: ApprovalRequest, asked: "Asked", held: str) -> ApprovalReque
         said=tuple(sorted({*request.said, *asked.said})),
         rerun=request.rerun or asked.rerun,
         held=held or request.held,
+        ci_environment=request.ci_environment or job.ci_environment,
     )
 
 
@@ -92,6 +93,7 @@ def begun(
         said=tuple(sorted(asked.said)),
         rerun=asked.rerun,
         held=held,
+        ci_environment=job.ci_environment,
         declined_before=(before.declined or before.declined_before) if before else None,
     )
 

@@ -79,7 +79,7 @@ class Hold:
     def _answer(self, notice: Notice) -> None:
         path = f"actions/runs/{notice.run_id}"
         answer = {
-            "environment_name": notice.environment,
+            "environment_name": notice.github_environment,
             "state": "approved" if notice.news == "approved" else "rejected",
             "comment": f"{code(_comment(notice), 1000)}\n\n{notice.url}",
         }
@@ -89,7 +89,7 @@ class Hold:
             try:
                 rest.post(f"{path}/deployment_protection_rule", answer)
             except Refused as error:
-                if not error.is_final or _waits(rest, path, notice.environment):
+                if not error.is_final or _waits(rest, path, notice.github_environment):
                     raise
 
 

@@ -75,7 +75,8 @@ class ApprovalRequest:
     that vouches for the job, `forge` whose CI that is ("github", "gitlab", "" where it is not known), `run_sha` the
     commit that its run stands at, "" where nobody proves that. `held` is the delivery by which GitHub says that it
     holds the job until the bot answers its deployment protection rule, "" where it does not. `facts` is None until they
-    were looked up. `declined_before` is the last no to an earlier generation. Times are epoch seconds.
+    were looked up. `declined_before` is the last no to an earlier generation. `ci_environment` is what the CI calls the
+    environment. Times are epoch seconds.
     """
 
     deployment: Deployment
@@ -98,6 +99,7 @@ class ApprovalRequest:
     declined_before: Declined | None = None
     handed_to: int = 0  # the attempt that has the tokens, 0 for none
     facts: Facts | None = None
+    ci_environment: str = ""
 
     @property
     def id(self) -> str:
@@ -154,6 +156,7 @@ class ApprovalRequest:
             Unavailable: it is not one that this version wrote.
         """
         try:
+            value = {**_LATER, **value}
             return cls(**{name: _typed(kind, value[name]) for name, kind in _PLAIN.items()}, **_composed(value))
         except (AttributeError, KeyError, TypeError, ValueError, GateError):
             raise Unavailable(
@@ -167,6 +170,7 @@ _PLAIN = {
     for entry in fields(ApprovalRequest)
     if entry.name not in ("deployment", "said", "approvals", "declined", "declined_before", "facts")
 }
+_LATER = {"declined_before": None, "ci_environment": ""}  # what documents of older versions lack
 _Record = TypeVar("_Record", Given, Declined, CommitLine)
 
 
@@ -191,7 +195,7 @@ def _composed(value: Mapping[str, Any]) -> dict[str, Any]:
         "said": tuple(_typed(str, name) for name in value["said"]),
         "approvals": tuple(_made(Given, given) for given in value["approvals"]),
         "declined": _made(Declined, value["declined"]) if value["declined"] else None,
-        "declined_before": _made(Declined, before) if (before := value.get("declined_before")) else None,  # added later
+        "declined_before": _made(Declined, before) if (before := value["declined_before"]) else None,
         "facts": _facts(**facts) if facts else None,
     }
 

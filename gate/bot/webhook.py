@@ -13,19 +13,21 @@ from urllib.parse import urlsplit
 
 from gate.bot.errors import BotError, NotProved
 from gate.errors import UsageError
-from gate.scope import parse_environment, parse_repository, parse_sha
+from gate.scope import parse_repository, parse_sha
 
 MAX_BODY = 1 << 20  # bytes; more than the payload of this event ever needs
 _EVENT = "deployment_protection_rule"
 _CALLBACK = re.compile(rf"(?:/api/v3)?/repos/([^/]+/[^/]+)/actions/runs/([1-9][0-9]{{0,18}})/{_EVENT}")
+_ENVIRONMENT = re.compile(r"[^\x00-\x1f\x7f]{1,255}")  # the policy says which it is
 _LOGIN = re.compile(r"[A-Za-z0-9_-]{1,100}(?:\[bot\])?")
 
 
 class ProtectionRequest(NamedTuple):
     """A job that GitHub holds: which commit it would deploy where, and what started its run.
 
-    `event` is the event of the run, e.g. `push`, `ref` what it runs on; `actor` the login, and `actor_id` the
-    account's id, of whoever GitHub says it is for; `delivery` is the same when it is delivered again.
+    `environment` is what GitHub calls it, `event` the event of the run, e.g. `push`, `ref` what it runs on; `actor` is
+    the login, and `actor_id` the account's id, of whoever GitHub says it is for; `delivery` is the same when it is
+    delivered again.
     """
 
     repository: str
@@ -85,7 +87,7 @@ def _request(payload: dict[str, Any], delivery: str) -> ProtectionRequest:
         repository=repository,
         repository_id=str(int(payload["repository"]["id"])),
         sha=sha,
-        environment=parse_environment(payload["environment"]),
+        environment=_matched(_ENVIRONMENT, payload["environment"]),
         run_id=_run_id(payload["deployment_callback_url"], repository),
         actor=_matched(_LOGIN, payload["sender"]["login"]),
         actor_id=str(int(payload["sender"]["id"])),

@@ -5,7 +5,7 @@ import logging
 from starlette.responses import Response
 
 from gate.bot import githubhost
-from gate.bot.asked import Asked
+from gate.bot.asked import resolve
 from gate.bot.claims import Job
 from gate.bot.errors import BotError, NotFound
 from gate.bot.hold import HeldRun, Hold
@@ -13,7 +13,6 @@ from gate.bot.metrics import ASKED
 from gate.bot.site import Site
 from gate.bot.web import Call
 from gate.bot.webhook import ProtectionRequest, receive
-from gate.deployment import Deployment
 from gate.identity import named
 
 _LOG = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ class Webhooks:
         try:
             self._take(call)
         except BotError as error:
-            _LOG.warning("webhook refused", extra={"error": error.message, "actual": error.actual})
+            _LOG.warning("webhook refused", extra={"error": " ".join(filter(None, (error.message, error.actual)))})
             raise
         return Response(status_code=204)
 
@@ -55,25 +54,17 @@ class Webhooks:
         ASKED.inc()
 
     def _enter(self, held: ProtectionRequest, hold: Hold) -> None:
-        run = hold.look(held.repository, held.run_id)
-        self._site.intake.ask(_asked(held, run, self._site.github), held=held.delivery)
+        job = _job(held, hold.look(held.repository, held.run_id), self._site.github)
+        self._site.intake.ask(resolve(job, {}, self._site.policy.current().policy), held=held.delivery)
         self._site.deliveries.add(held.delivery)
 
 
-def _asked(held: ProtectionRequest, run: HeldRun, issuer: str) -> Asked:
-    """The request of a job that can't ask yet. It is the very one that the job finds once it runs and asks itself:
-    same issuer, run, environment and commit."""
+def _job(held: ProtectionRequest, run: HeldRun, issuer: str) -> Job:
+    """A job that can't ask yet. Its request is the very one that it finds once it runs and asks itself: same issuer,
+    run, environment and commit."""
     namespace = githubhost.namespace(issuer)
     actors = named(namespace, held.actor, held.actor_id), named(namespace, run.actor, run.actor_id)
-    deployment = Deployment(
-        repository=held.repository,
-        sha=held.sha,
-        environment=held.environment,
-        actors=tuple(dict.fromkeys(actors)),
-        run_id=held.run_id,
-        repository_id=held.repository_id,
-    )
-    job = Job(
+    return Job(
         issuer=issuer,
         repository=held.repository,
         repository_id=held.repository_id,
@@ -81,9 +72,9 @@ def _asked(held: ProtectionRequest, run: HeldRun, issuer: str) -> Asked:
         environment=held.environment,
         run_id=held.run_id,
         attempt=run.attempt,
-        actors=deployment.actors,
+        actors=tuple(dict.fromkeys(actors)),
         event=held.event,
         ref=held.ref,
         forge="github",
+        proved=frozenset({"attempt"}),
     )
-    return Asked(deployment, job, frozenset(), rerun=False)

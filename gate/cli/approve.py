@@ -63,6 +63,7 @@ def approve(
       gate approve --environment production --approver alice@example.com --reason "hotfix for login"
     """
     loaded = _policy(policy, signer)
+    environment = loaded.policy.environment_called(environment) if loaded else environment
     checkout = find(Path.cwd())
     repository = repository or _repository(checkout)
     deployment = Deployment(

@@ -10,7 +10,7 @@ import click
 from gate.cli import complain, json_option
 from gate.cli.asking import ask, received
 from gate.cli.deploybot import Bot, bot_options
-from gate.cli.target import Named, find_target, target_options
+from gate.cli.target import Named, find_target, locate, target_options
 from gate.errors import Denied, UsageError, exit_code
 from gate.requester import Asked, Standing
 from gate.text import printable
@@ -35,7 +35,8 @@ def request(deploy_bot: str, wait: str, *, rerun: bool, as_json: bool, **named: 
     if not deploy_bot:
         raise UsageError("Which deploy-bot?", hint="Add --deploy-bot, or set GATE_DEPLOY_BOT.")
     bot = Bot(deploy_bot, wait, rerun)
-    target = find_target(Named(**named))
+    options = Named(**named)
+    target = find_target(options, locate(options))
     on_github = named["from_ci"] and os.environ.get("GITHUB_ACTIONS") == "true"
     asked, standing = ask(bot, target, sys.stderr if on_github else None)
     denial = None

@@ -31,6 +31,13 @@ class Named(NamedTuple):
     checkout: Path | None = None
 
 
+class Place(NamedTuple):
+    """Where the gate runs: in which run of a CI, if in any, and around which checkout."""
+
+    run: CiRun
+    checkout: Path | None
+
+
 class Target(NamedTuple):
     """A deployment, the run that asks for it, the checkout where there is one, and those of its `actors` that only the
     caller names."""
@@ -59,16 +66,25 @@ def target_options(command: F) -> F:
     return command
 
 
-def find_target(named: Named) -> Target:
+def locate(named: Named) -> Place:
+    """Where this is, as far as `named` leaves it open.
+
+    Raises:
+        UsageError: no environment is named, or what is named is no checkout.
+    """
+    if not named.environment:
+        raise UsageError("Which environment?", hint="Add --environment, or set GATE_ENVIRONMENT.")
+    run = (detect(os.environ) if named.from_ci else None) or CiRun(ci="")
+    return Place(run, _checkout(named, run))
+
+
+def find_target(named: Named, place: Place) -> Target:
     """The deployment that `named` names, completed by the CI and the checkout.
 
     Raises:
         UsageError: something is missing, or makes no sense.
     """
-    if not named.environment:
-        raise UsageError("Which environment?", hint="Add --environment, or set GATE_ENVIRONMENT.")
-    run = (detect(os.environ) if named.from_ci else None) or CiRun(ci="")
-    checkout = _checkout(named, run)
+    run, checkout = place
     repository = (
         named.repository
         or _said("repository", os.environ.get("GATE_REPOSITORY", ""), lambda: _known_repository(run, checkout))

@@ -14,7 +14,7 @@ from gate.cli import json_option, policy_option
 from gate.cli.deploybot import Bot, bot_options
 from gate.cli.policypin import pin_option, pinned
 from gate.cli.result import ResultFile, result_options
-from gate.cli.target import Named, Target, find_target, target_options
+from gate.cli.target import Named, Target, find_target, locate, target_options
 from gate.deployment import Deployment
 from gate.errors import Denied, GateError, UsageError, exit_code
 from gate.gate import Gate
@@ -130,14 +130,15 @@ def _decide(options: _Options, named: Named) -> Decision:
 def _check(options: _Options, named: Named) -> Decision:
     options.result.check()
     options.bot.seconds()  # what is given has to make sense, whether it is needed or not
-    target = find_target(named)
-    checkout, workspace = target.checkout, target.run.workspace
+    place = locate(named)
+    checkout, workspace = place.checkout, place.run.workspace
     loaded = load_policy(
         options.policy,
         pin=pinned(options.policy_sha256),
         untrusted=[folder for folder in (checkout, workspace and Path(workspace)) if folder],
         unsafe_from_checkout=options.unsafe_policy_from_checkout,
     )
+    target = find_target(named._replace(environment=loaded.policy.environment_called(named.environment)), place)
     history = open_history(
         checkout,
         api_url=_forge(options, target),

@@ -28,10 +28,12 @@ from gate.models import Finding
 from gate.policy import RepositoryPattern
 from gate.policyfile import compile_policy
 from tests.core.authenticator import ORIGIN, Authenticator
+from tests.core.mint import POLICY as TEXT
 from tests.world import NOW, SHA, World
 
 ISSUER = "https://token.actions.githubusercontent.com"
 PROVED = frozenset({"repository", "repository_id", "sha", "environment", "run_id", "attempt", "actors"})
+POLICY = compile_policy(TEXT.encode())
 SESSION = "the session of a test"
 
 
@@ -222,7 +224,7 @@ def asked(who: str = "", *, rerun: bool = False, said: frozenset[str] = frozense
     """What a job asks for: one whose CI proved all of it, or, with `who`, the holder of that API token."""
     if who:
         token = ApiToken(who, b"", (RepositoryPattern(("acme", "*")),), frozenset())
-        return resolve(token, {"repository": "acme/shop", "sha": SHA, "environment": "production", **members})
+        return resolve(token, {"repository": "acme/shop", "sha": SHA, "environment": "production", **members}, POLICY)
     made = {
         "issuer": ISSUER,
         "repository": "acme/shop",
@@ -237,7 +239,7 @@ def asked(who: str = "", *, rerun: bool = False, said: frozenset[str] = frozense
     body: dict[str, Any] = {"rerun": rerun}
     for name in said:
         body[name] = members.pop(name)
-    return resolve(Job(**(made | members)), body)
+    return resolve(Job(**(made | members)), body, POLICY)
 
 
 def office(folder: Path, **world: Any) -> Office:

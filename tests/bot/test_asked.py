@@ -10,12 +10,20 @@ from gate.bot.errors import BotError, NotAllowed
 from gate.bot.jobsettings import ApiToken
 from gate.deployment import Deployment
 from gate.policy import RepositoryPattern
+from gate.policyfile import compile_policy
 from tests.bot.provider import SHA, Provider
+from tests.core.mint import POLICY as TEXT
 
+CI_NAMES = "ci_names: [Production EU, production/eu-west-1]"
+POLICY = compile_policy(TEXT.replace("  production:\n", f"  production:\n    {CI_NAMES}\n").encode())
 OCTOCAT = "github:octocat#583231"
 OTHER_SHA = "0" * 39 + "1"
 TOKEN = ApiToken("jenkins", bytes(32), (RepositoryPattern(("acme", "*")),), frozenset({"production"}))
 BODY = {"repository": "acme/shop", "sha": SHA, "environment": "production"}
+
+
+def ask(who: Job | ApiToken, body: dict[str, Any]) -> Asked:
+    return resolve(who, body, POLICY)
 
 
 def job(kind: Any = "github", **changes: Any) -> Job:
@@ -23,15 +31,18 @@ def job(kind: Any = "github", **changes: Any) -> Job:
 
 
 def test_everything_is_proved() -> None:
-    assert resolve(job(), {}) == Asked(
-        Deployment("acme/shop", SHA, "production", (OCTOCAT,), "30433642", "1296269"), job(), frozenset(), rerun=False
+    assert ask(job(), {}) == Asked(
+        Deployment("acme/shop", SHA, "production", (OCTOCAT,), "30433642", "1296269"),
+        job()._replace(ci_environment="production"),
+        frozenset(),
+        rerun=False,
     )
 
 
 def test_saying_what_is_proved_changes_nothing() -> None:
     said = {"repository": "ACME/shop", "sha": SHA, "environment": "production", "run_id": "30433642", "attempt": 2}
     for actor in (OCTOCAT, "github:octocat", "octocat"):
-        assert resolve(job(), {**said, "actors": [actor], "rerun": False}) == resolve(job(), {})
+        assert ask(job(), {**said, "actors": [actor], "rerun": False}) == ask(job(), {})
 
 
 @pytest.mark.parametrize(
@@ -40,21 +51,35 @@ def test_saying_what_is_proved_changes_nothing() -> None:
         ("repository", "acme/other", "acme/shop"),
         ("repository", "evil/shop", "acme/shop"),
         ("environment", "staging", "production"),
-        ("environment", "Production", "production"),
         ("run_id", "30433643", "30433642"),
         ("attempt", 1, "2"),
     ],
 )
 def test_a_contradiction_is_not_allowed(name: str, value: Any, proved: str) -> None:
     with pytest.raises(NotAllowed) as caught:
-        resolve(job(), {name: value})
+        ask(job(), {name: value})
     assert name in caught.value.message
     assert (caught.value.expected, caught.value.actual) == (proved, str(value))
     assert caught.value.status == 403
 
 
+@pytest.mark.parametrize("called", ["Production EU", "PRODUCTION eu", "production/eu-west-1", "Production"])
+def test_the_environment_is_the_policy_s_whatever_the_ci_calls_it(called: str) -> None:
+    for asked in (ask(job(environment=called), {}), ask(job(environment=called), {"environment": "production"})):
+        assert (asked.deployment.environment, asked.job.ci_environment) == ("production", called)
+        assert asked.said == frozenset()
+    assert ask(TOKEN, BODY | {"environment": called}).deployment.environment == "production"
+
+
+@pytest.mark.parametrize("called", ["Production US", "../production", "x" * 101])
+def test_an_environment_that_the_policy_can_t_call_so_is_refused(called: str) -> None:
+    with pytest.raises(BotError) as caught:
+        ask(TOKEN._replace(environments=frozenset()), BODY | {"environment": called})
+    assert "ci_names" in caught.value.hint
+
+
 def test_another_sha_is_the_job_s_word() -> None:
-    asked = resolve(job(), {"sha": OTHER_SHA})
+    asked = ask(job(), {"sha": OTHER_SHA})
     assert asked.deployment.sha == OTHER_SHA
     assert asked.job.sha == SHA
     assert asked.said == {"sha"}
@@ -63,29 +88,29 @@ def test_another_sha_is_the_job_s_word() -> None:
 
 
 def test_an_environment_that_is_not_proved_is_the_job_s_word() -> None:
-    asked = resolve(job(environment=None), {"environment": "production"})
+    asked = ask(job(environment=None), {"environment": "production"})
     assert asked.deployment.environment == asked.job.environment == "production"
     assert asked.said == {"environment"}
     with pytest.raises(BotError, match="environment"):
-        resolve(job(environment=None), {})
+        ask(job(environment=None), {})
 
 
 def test_actors_are_added_never_taken_away() -> None:
     others = ["mallory", "github:octocat#99", "gitlab:octocat", "octo"]
-    asked = resolve(job(), {"actors": ["mallory", "octocat", *others]})
+    asked = ask(job(), {"actors": ["mallory", "octocat", *others]})
     assert asked.deployment.actors == (OCTOCAT, *others)
     assert asked.said == {"actors"}
 
 
 def test_gitlab_does_not_prove_the_attempt() -> None:
-    asked = resolve(job("gitlab"), {"attempt": 3})
+    asked = ask(job("gitlab"), {"attempt": 3})
     assert asked.job.attempt == 3
     assert asked.said == {"attempt"}
-    assert resolve(job("gitlab"), {}).job.attempt == 1
+    assert ask(job("gitlab"), {}).job.attempt == 1
 
 
 def test_an_api_token_proves_nothing() -> None:
-    asked = resolve(TOKEN, {**BODY, "run_id": "jenkins-7", "attempt": 2, "actors": ["alice"]})
+    asked = ask(TOKEN, {**BODY, "run_id": "jenkins-7", "attempt": 2, "actors": ["alice"]})
     assert asked == Asked(
         Deployment("acme/shop", SHA, "production", ("alice",), "jenkins-7"),
         Job("token:jenkins", "acme/shop", "", SHA, "production", "jenkins-7", 2, ("alice",)),
@@ -96,16 +121,16 @@ def test_an_api_token_proves_nothing() -> None:
 
 
 def test_only_a_proved_run_is_run_again() -> None:
-    assert resolve(job(), {"rerun": True}).rerun
+    assert ask(job(), {"rerun": True}).rerun
     for who in (job("gitlab"), TOKEN):
         with pytest.raises(NotAllowed, match="GitHub vouches"):
-            resolve(who, {"rerun": True})
+            ask(who, {"rerun": True})
 
 
 @pytest.mark.parametrize("name", ["repository", "sha", "environment"])
 def test_what_an_api_token_s_holder_must_say(name: str) -> None:
     with pytest.raises(BotError, match=name) as caught:
-        resolve(TOKEN, {key: value for key, value in BODY.items() if key != name})
+        ask(TOKEN, {key: value for key, value in BODY.items() if key != name})
     assert caught.value.status == 400
 
 
@@ -114,12 +139,12 @@ def test_what_an_api_token_s_holder_must_say(name: str) -> None:
 )
 def test_an_api_token_has_bounds(change: dict[str, str]) -> None:
     with pytest.raises(NotAllowed) as caught:
-        resolve(TOKEN, {**BODY, **change})
+        ask(TOKEN, {**BODY, **change})
     assert caught.value.actual in change.values()
 
 
 def test_an_api_token_for_every_environment() -> None:
-    assert resolve(TOKEN._replace(environments=frozenset()), {**BODY, "environment": "staging"})
+    assert ask(TOKEN._replace(environments=frozenset()), {**BODY, "environment": "staging"})
 
 
 @pytest.mark.parametrize(
@@ -154,6 +179,6 @@ def test_an_api_token_for_every_environment() -> None:
 @pytest.mark.parametrize("who", [TOKEN, job(environment=None)])
 def test_bodies_that_make_no_sense(who: Job | ApiToken, change: dict[str, Any]) -> None:
     with pytest.raises(BotError) as caught:
-        resolve(who, {**BODY, **change})
+        ask(who, {**BODY, **change})
     assert caught.value.status in (400, 403)
     assert all(text.isprintable() for text in (caught.value.message, caught.value.actual))

@@ -105,7 +105,7 @@ def test_the_trial_serves_and_is_asked_as_the_page_says(tmp_path: Path) -> None:
             shown = one("The page:  ").text.replace("8765", str(port)).splitlines()
             assert [bool(re.fullmatch(re.escape(line).replace("…", ".*"), got.rstrip())) for line, got in zip(
                 shown, lines, strict=True)] == [True] * 5, lines  # fmt: skip
-            ask = "".join(lines[3:]).replace("gate request", f"{sys.executable} -m gate request")
+            ask = "".join(lines[3:])
             waiting = subprocess.run(
                 ["bash", "-c", f"{ask.rstrip()} --wait 0"],
                 cwd=shop, env=environ, capture_output=True, text=True, timeout=90, check=False,

@@ -83,6 +83,8 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
         place.settings["github"] = {"api_url": hub.url, "token": "env:GH", "webhook_secret": "env:HOOK"}
         asked_for = getattr(request, "param", {})
         place.settings["request_life"] = asked_for.get("request_life", "1h")
+        if names := asked_for.get("ci_names"):
+            place.policy["environments"]["production"]["ci_names"] = names
         place.settings["jobs"]["oidc"][0]["repositories"] = asked_for.get("repositories", ["acme/*"])
         place.write()
         with running_bot(place, environ={"GH": TOKEN, "HOOK": SECRET} | tweaked(tmp_path, QUICK)) as bot:
@@ -96,6 +98,25 @@ def test_the_page_of_a_held_job_says_what_started_it_and_who_vouches(held: Held)
     page = held.visitor.get("/requests/" + held.visitor.get("/").text.split("/requests/")[1][:32]).text
     assert "on <bdi>refs/heads/topic</bdi>, by pull_request_target" in page
     assert "GitHub&#39;s signed webhook" in page or "GitHub's signed webhook" in page
+
+
+@pytest.mark.parametrize("held", [{"ci_names": ["Production EU"]}], indirect=True)
+def test_github_s_own_name_of_the_environment_is_mapped_and_answered(held: Held) -> None:
+    held.hub.shop.waiting = {RUN: ["production EU"]}
+    assert held.deliver(environment="production EU").status == 204
+    held.visitor.sign_in(held.provider, "alice@example.com")
+    key = held.visitor.get("/").text.partition('href="/requests/')[2].partition('"')[0]
+    assert held.visitor.approve(key).status == 303
+    [review] = held.reviews(1)
+    assert (review["environment_name"], held.hub.shop.waiting[RUN]) == ("production EU", [])
+    told = held.job(environment="Production EU")
+    assert (told["id"], told["status"]) == (key, "approved")
+
+
+def test_an_environment_that_the_policy_does_not_call_so_is_refused_and_the_log_says_why(held: Held) -> None:
+    answer = held.deliver(environment="Production EU")
+    assert (answer.status, "ci_names" in answer.text) == (400, True)
+    assert '"webhook refused"' in held.log() and "Production EU" in held.log()
 
 
 @pytest.mark.parametrize("held", [{"repositories": ["platform/*"]}], indirect=True)

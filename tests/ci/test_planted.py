@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gate.cli.target import Named, Target, find_target
+from gate.cli.target import Named, Target, find_target, locate
 from gate.errors import UsageError
 from gate.forge.git import LocalGit
 from tests.ci.conftest import Shop
@@ -38,7 +38,8 @@ def target(monkeypatch: pytest.MonkeyPatch, shop: Shop) -> Any:
                 monkeypatch.delenv(name)
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        return find_target(named(**options))
+        given = named(**options)
+        return find_target(given, locate(given))
 
     return find
 

@@ -137,6 +137,14 @@ def _values() -> Iterator[Mistake]:
     for text in ("dirty", "true", "Clean", '"clean"', "[clean]", ""):
         edit = ("max_age: 1h", f"checkout: {text}")
         yield f"checkout {text}", edit, f"    checkout: {text}\n", "the word clean|must be clean"
+    for text in ("[]", "EU", '[""]', '[" "]', '["a\\nb"]', f"[{'x' * 256}]", "[[EU]]"):
+        edit = ("max_age: 1h", f"ci_names: {text}")
+        yield f"ci_names {text[:20]}", edit, f"    ci_names: {text}\n", "printable characters|list"
+    for text in ("[Production]", "[guarded]"):
+        yield f"ci_names {text}", ("max_age: 1h", f"ci_names: {text}"), "", "is also what CIs call"
+    second = "  eu:\n    ci_names: [eu west]\n    repositories: [acme/*]\n    approvers: [release]\n"
+    edit = ("    max_age: 1h\n", f"    ci_names: [EU West]\n{second}")
+    yield "ci_names of two environments", edit, "", "is also what CIs call"
 
 
 def _windows() -> Iterator[Mistake]:

@@ -25,7 +25,7 @@ class Notice(NamedTuple):
     commit's message, and like `reason` it is text of others, to be shown as such. `approvers` are those who may
     approve. `rerun` says that the job ended, and is to be run again once approved, `held` that
     GitHub holds it until it gets an answer. `forge` is "github" or "gitlab", "" where it is not known. `attempt` is the
-    attempt of the run that asked.
+    attempt of the run that asked, and `ci_environment` what its CI calls the environment.
     """
 
     news: News
@@ -47,6 +47,12 @@ class Notice(NamedTuple):
     held: bool = False
     forge: str = ""
     attempt: int = 1
+    ci_environment: str = ""
+
+    @property
+    def github_environment(self) -> str:
+        """What GitHub calls the environment."""
+        return self.ci_environment or self.environment
 
 
 class Channel(Protocol):

@@ -91,7 +91,7 @@ def _set_status(rest: Rest, notice: Notice) -> None:
 def _set_deployment_status(rest: Rest, notice: Notice) -> None:
     """Only of the newest deployment that GitHub made for the job: an approval is no deployment, so none is made here,
     and none is called a success."""
-    found = rest.get("deployments", sha=notice.sha, environment=notice.environment, per_page=1)
+    found = rest.get("deployments", sha=notice.sha, environment=notice.github_environment, per_page=1)
     if not found:
         return
     approved = "queued" if notice.rerun else "in_progress"
