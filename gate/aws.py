@@ -20,9 +20,12 @@ CONNECTIONS = 32  # that one client keeps open at most
 def check_options(uri: Uri, *more: str) -> None:
     """Check that the query names a `region`, perhaps an `endpoint`, and nothing else but options called `more`.
 
+    An `owner` among them is an AWS account, which no message shows.
+
     Raises:
         UsageError: it does not.
     """
+    uri = uri._replace(text=uri.text.partition("?")[0])
     uri.only("region", "endpoint", *more)
     if not re.fullmatch(r"[a-z]{2,}(-[a-z0-9]+)+", uri.query.get("region", "")):
         raise UsageError(f"{uri.text}: names no AWS region", hint="Add the region, e.g. ?region=eu-west-1")
@@ -31,6 +34,8 @@ def check_options(uri: Uri, *more: str) -> None:
             f"{uri.scheme}: the endpoint is not the URL of a server",
             hint="Leave it out for AWS itself, or write e.g. &endpoint=https://vpce-….amazonaws.com",
         )
+    if not re.fullmatch(r"[0-9]{12}", uri.query.get("owner", "0" * 12)):
+        raise UsageError(f"{uri.text}: the owner is not an AWS account", hint="Write owner= and its 12 digits.")
 
 
 def _is_server(url: str) -> bool:

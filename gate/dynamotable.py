@@ -33,7 +33,10 @@ class Refused(Exception):
 
 
 class Table:
-    """The table `name`, in the region and at the endpoint that a URI's `query` names.
+    """The table `name`, in the region, in the account and at the endpoint that a URI's `query` names.
+
+    Where it names the account (`owner`), every request names the table by its ARN: credentials of another account are
+    refused by DynamoDB itself, which would otherwise look for a table of that name in theirs.
 
     `error` is raised where it can't be asked, and `docs` the page that says how it is made. Warm it early, in a thread,
     by touching `client`.
@@ -56,6 +59,11 @@ class Table:
         return aws.speaks_in_clear(self._query)
 
     @property
+    def owned(self) -> bool:
+        """Whether its URI names the account that it lies in."""
+        return "owner" in self._query
+
+    @property
     def client(self) -> Any:
         """The SDK's client, made when it is first asked for.
 
@@ -65,7 +73,17 @@ class Table:
         with self._lock:
             if self._client is None:
                 self._client = aws.client("dynamodb", self._query)
+                if self.owned:
+                    self._client.meta.events.register("provide-client-params.dynamodb", self._by_arn)
             return self._client
+
+    def _by_arn(self, params: Mapping[str, Any], **_: Any) -> dict[str, Any]:
+        partition, region = self._client.meta.partition, self._query["region"]
+        arn = {"TableName": f"arn:{partition}:dynamodb:{region}:{self._query['owner']}:table/{self.name}"}
+        if "TransactItems" in params:
+            parts = [{verb: part | arn for verb, part in item.items()} for item in params["TransactItems"]]
+            return {**params, "TransactItems": parts}
+        return {**params, **arn}
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """One call, made again for a while where others hold the same items.
@@ -139,29 +157,42 @@ class Table:
             raise self._unavailable(error) from None
         return answer
 
+    def explain(self, error: Exception) -> aws.Trouble:
+        """Put any exception of the SDK into words."""
+        if self.owned and aws.code(error) == "AccessDeniedException":  # DynamoDB does not tell the two apart
+            return aws.Trouble(
+                f"{self.what} refuses: these credentials are of another account than its URI says, or lack rights.",
+                f"Check owner= in the URI, and whose credentials they are; then grant what {self.docs} lists.",
+            )
+        return aws.explain(error, self.what, self.docs)
+
     def _unavailable(self, error: Exception) -> GateError:
-        message, hint = aws.explain(error, self.what, self.docs)
+        message, hint = self.explain(error)
         return self._error(message, hint=hint)
 
     def _is_genuine(self, answer: Mapping[str, Any]) -> bool:
         """Whether DynamoDB spoke: an empty 200 of whatever stands in between would otherwise read as "written"."""
         capacity = answer.get("ConsumedCapacity")
         bills = capacity if isinstance(capacity, list) else [capacity]
-        return any(isinstance(bill, dict) and bill.get("TableName") == self.name for bill in bills)
+        names = [
+            str(bill.get("TableName") or "") for bill in bills if isinstance(bill, dict)
+        ]  # as asked: an ARN for an ARN
+        return any(name.rpartition(":table/")[2] == self.name for name in names)
 
 
 def table_name(uri: Uri) -> str:
-    """TABLE of a `dynamodb://TABLE?region=R[&endpoint=URL]` URI.
+    """TABLE of a `dynamodb://TABLE?region=R[&owner=ACCOUNT][&endpoint=URL]` URI.
 
     Raises:
-        UsageError: TABLE is not the name of a table, or the options are not those two.
+        UsageError: TABLE is not the name of a table, or the options are not those three.
     """
     table, path = uri.location("table")
     if path or not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", table):
         raise UsageError(
-            "dynamodb: the URI names no table", hint="It has 3 to 255 of A-Z a-z 0-9 _ . - (not an ARN, no path)."
+            "dynamodb: the URI names no table",
+            hint="It has 3 to 255 of A-Z a-z 0-9 _ . - (not an ARN: owner= names the account).",
         )
-    aws.check_options(uri)
+    aws.check_options(uri, "owner")
     return table
 
 

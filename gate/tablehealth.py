@@ -1,11 +1,11 @@
 """Whether a DynamoDB table is made as a store needs it, and AWS and this machine agree on the time."""
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from email.utils import mktime_tz, parsedate_tz
 from typing import Any
 
-from gate import aws
 from gate.dynamotable import Table
 from gate.models import Finding, Severity
 
@@ -45,11 +45,12 @@ def _flaws(
         return [
             *_of_keys(described["Table"], keys, table.docs),
             *_of_expiry(ttl, thing),
+            *_of_account(table, described["Table"]),
             *more(table, described["Table"]),
             *_of_clock(described, now),
         ]
     except Exception as error:  # noqa: BLE001 (whatever the SDK raises is a finding)
-        message, fix = aws.explain(error, table.what, table.docs)
+        message, fix = table.explain(error)
         return [("error", message, fix)]
 
 
@@ -73,6 +74,17 @@ def _of_expiry(ttl: Mapping[str, Any], thing: str) -> Iterator[Flaw]:
             "error",
             f"its TTL looks at another attribute, so it may forget an {thing} that still works",
             "Turn that TTL off, and on again on expires_at.",
+        )
+
+
+def _of_account(table: Table, description: Mapping[str, Any]) -> Iterator[Flaw]:
+    """Whether the URI should name the account; a server that is not AWS has none, as its ARNs show."""
+    arn = re.fullmatch(r"arn:aws[a-z-]*:dynamodb:[^:]+:([0-9]{12}):table/.+", str(description.get("TableArn")))
+    if not table.owned and arn and arn[1] != "0" * 12:
+        yield (
+            "warning",
+            "is bound to no account: with credentials of another one, a table of that name there would take its place",
+            "Add &owner= and the account to its URI: aws sts get-caller-identity --query Account",
         )
 
 

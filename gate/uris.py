@@ -128,5 +128,5 @@ def parse_uri(text: str) -> Uri:
     rest, _, query = rest.partition("?")
     pairs = parse_qsl(query, keep_blank_values=True)
     if len(dict(pairs)) != len(pairs):
-        raise UsageError(f"{text}: has the same option twice")
+        raise UsageError(f"{scheme}:{rest}: has the same option twice")
     return Uri(text, scheme.lower(), rest, dict(pairs))

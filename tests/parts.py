@@ -40,9 +40,9 @@ class Aws(NamedTuple):
             service, region_name=self.region, endpoint_url=self.endpoint
         )
 
-    def table(self, key: str = "jti", key_type: str = "S", sort_key: str = "") -> str:
-        """The name of a fresh table for JTIs; other arguments make one of the wrong shape."""
-        name = f"jti-{secrets.token_hex(6)}"
+    def table(self, key: str = "jti", key_type: str = "S", sort_key: str = "", name: str = "") -> str:
+        """The name of a fresh table for JTIs; other arguments make one of the wrong shape, or of that name."""
+        name = name or f"jti-{secrets.token_hex(6)}"
         keys = [(key, "HASH", key_type)] + ([(sort_key, "RANGE", "S")] if sort_key else [])
         dynamodb = self.client("dynamodb")
         dynamodb.create_table(
@@ -96,7 +96,11 @@ def running_aws(folder: Path, seconds: float = 60) -> Iterator[Aws]:
     log = folder / "ministack.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [sys.executable, "-m", "ministack"], cwd=folder, env=environment, stdout=output, stderr=output
+            [sys.executable, str(Path(__file__).with_name("standin.py"))],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
         try:
             deadline = time.monotonic() + seconds

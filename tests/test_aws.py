@@ -53,6 +53,22 @@ def test_allow_then_replay(world: World) -> None:
     assert "run 7" in denied["message"]
 
 
+def test_credentials_that_another_step_left_make_no_used_approval_fresh(
+    world: World, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, place = aws.table(), f"{options(aws)}&owner={'0' * 12}"
+    world.replay, world.audit = f"dynamodb://{table}?{place}", f"file://{world.folder}/log"
+    world.path.write_text(world.text)
+    token = world.token()
+    assert verify(world, token)[0] == 0
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "444455556666")
+    aws.table(name=table)
+    code, answer = verify(world, token)
+    assert (code, answer["reason"], answer["record"]) == (3, "replay.unavailable", None)
+    assert "of another account than its URI says" in answer["message"]
+    assert "000000" not in json.dumps(answer)
+
+
 def test_of_many_jobs_exactly_one_deploys(world: World) -> None:
     token = world.token()
     with ThreadPoolExecutor(4) as pool:

@@ -57,12 +57,9 @@ def read_object(uri: Uri, limit: int) -> bytes:
 
 
 def _check(uri: Uri) -> None:
-    bare = uri._replace(text=f"{uri.scheme}:{uri.rest}")  # no message shows the account
-    check_options(bare, "owner", "retention_days")
-    if not re.fullmatch(r"[0-9]{12}", uri.query.get("owner", "0" * 12)):
-        raise UsageError(f"{bare.text}: the owner is not an AWS account", hint="Write owner= and its 12 digits.")
+    check_options(uri, "owner", "retention_days")
     if not re.fullmatch(r"[1-9][0-9]{0,4}", uri.query.get("retention_days", "1")):
-        raise UsageError(f"{bare.text}: retention_days is not a number of days", hint="E.g. retention_days=2557.")
+        raise UsageError("s3: retention_days is not a number of days", hint="E.g. retention_days=2557.")
 
 
 class Bucket:

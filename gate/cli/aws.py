@@ -95,7 +95,7 @@ def deploy(
         place.discard(plan)
         return
     _follow(place.carry_out(plan) if plan.steps else ())
-    for line in _results(place.outputs(), entry(place.public_key(), ""), endpoint):
+    for line in _results(place.outputs(), entry(place.public_key(), ""), query):
         click.echo(line)
 
 
@@ -123,9 +123,9 @@ def _follow(steps: Iterable[Step]) -> None:
         click.echo(f"  {printable(step.what):<28}{printable(step.resource)}", err=True)
 
 
-def _results(outputs: dict[str, str], key: str, endpoint: str) -> list[str]:
+def _results(outputs: dict[str, str], key: str, query: dict[str, str]) -> list[str]:
     """Lines of YAML; what does not belong into the policy stands in comments."""
-    more = f"&endpoint={endpoint}" if endpoint else ""
+    more = f"&endpoint={query['endpoint']}" if "endpoint" in query else ""
     return [
         "# Into gate.yaml:",
         f"replay: {outputs['Replay']}{more}",
@@ -137,7 +137,7 @@ def _results(outputs: dict[str, str], key: str, endpoint: str) -> list[str]:
         f"#   - uses: {_ACTION}",
         "#     with:",
         f"#       role-to-assume: {outputs['VerifierRole']}",
-        f"#       aws-region: {outputs['Replay'].partition('region=')[2]}",
+        f"#       aws-region: {query['region']}",
         "",
         f"# Who signs does so as {outputs['BotRole']}:",
         f"#   gate approve --signer '{outputs['Signer']}{more}' …",

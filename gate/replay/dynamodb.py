@@ -113,7 +113,7 @@ class DynamoStore:
 
 
 def open_store(uri: Uri, base: Path | None) -> DynamoStore:  # noqa: ARG001 (every backend's signature)
-    """The store of a `dynamodb://TABLE?region=R[&endpoint=URL]` URI.
+    """The store of a `dynamodb://TABLE?region=R[&owner=ACCOUNT][&endpoint=URL]` URI.
 
     Raises:
         UsageError: see `table_name`.

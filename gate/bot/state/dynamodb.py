@@ -89,7 +89,7 @@ class DynamoState:
 
 
 def open_state(uri: Uri, base: Path | None) -> DynamoState:  # noqa: ARG001 (every backend's signature)
-    """The state of a `dynamodb://TABLE?region=R[&endpoint=URL]` URI.
+    """The state of a `dynamodb://TABLE?region=R[&owner=ACCOUNT][&endpoint=URL]` URI.
 
     Raises:
         UsageError: see `table_name`.
