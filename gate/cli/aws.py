@@ -14,7 +14,47 @@ from gate.text import plural, printable
 from gate.uris import Uri
 
 _SPECS = {"Ed25519": "ECC_NIST_EDWARDS25519", "ES256": "ECC_NIST_P256"}
-_ACTION = "aws-actions/configure-aws-credentials@e6de054238d6b7531b4efff3b6587d9aade6a06c # v6.2.3"
+_NEXT = """\
+# 1. Into gate.yaml (gate init writes one to start from), in place of its replay, audit and keys:
+replay: {Replay}
+audit: {Audit}
+keys:
+{key}
+
+# 2. Have it reviewed, check it, and put it where the jobs read it, as somebody who may (--maintainer):
+#   gate doctor --policy gate.yaml
+#   aws s3api put-object {at} --bucket {PolicyBucket} --key gate.yaml --body gate.yaml
+
+# 3. Into the job that deploys, which has `environment:` and `permissions: {{contents: read, id-token: write}}`:
+#   - uses: aws-actions/configure-aws-credentials@e6de054238d6b7531b4efff3b6587d9aade6a06c # v6.2.3
+#     with:
+#       role-to-assume: {VerifierRole}
+#       aws-region: {region}
+#   - uses: OWNER/deploy-gate@0000000000000000000000000000000000000000 # the whole id of the commit that you reviewed
+#     with:
+#       environment: {environment}
+#       policy: {Policy}
+#       approvals: ${{{{ secrets.GATE_APPROVALS }}}}
+
+{approve}
+# 5. To audit, with the policy {AuditorPolicy}:
+#   gate audit verify --policy '{Policy}'
+"""
+_PEOPLE_APPROVE = """\
+# 4. To approve, in a checkout of the commit, as one of {Signers}:
+#   aws configure set role_arn {BotRole} --profile deploy-gate
+#   aws configure set source_profile default --profile deploy-gate
+#   aws configure set region {region} --profile deploy-gate
+#   export GATE_POLICY='{Policy}' GATE_SIGNER='{Signer}'
+#   AWS_PROFILE=deploy-gate gate approve --environment {environment} --approver "$(git config user.email)"
+# The job takes what that prints from its secret GATE_APPROVALS.
+"""
+_BOT_APPROVES = """\
+# 4. Into the bot.yaml of a deploy-bot that runs as a task on ECS with the role {BotRole}:
+#   policy: {Policy}
+#   signer: {Signer}
+# For people to sign with gate approve, deploy again with --signer-principal.
+"""
 _MARKS = {"Add": "+", "Modify": "~", "Remove": "-"}
 
 
@@ -45,8 +85,13 @@ def show_template() -> None:
 @click.option("--environment", multiple=True, help="From jobs of which environment. Repeat it for more.")
 @click.option("--subject", default="", help="What the OIDC token's sub looks like, where you changed its form.")
 @click.option(
-    "--bot-principal", multiple=True, metavar="ARN", help="Who may sign.  [default: this account's ECS tasks]"
-)
+    "--signer-principal", multiple=True, metavar="ARN",
+    help="Who may sign: people's role, a bot's. Repeat it for more.  [default: this account's ECS tasks]",
+)  # fmt: skip
+@click.option(
+    "--maintainer", multiple=True, metavar="ARN",
+    help="Who alone may write the policy. Repeat it for more.  [default: who deploys first]",
+)  # fmt: skip
 @click.option("--alg", type=click.Choice(list(_SPECS)), help="The signing key's algorithm.  [default: Ed25519]")
 @click.option("--retention-days", type=click.IntRange(1, 36500), help="How long records are locked.  [default: 2557]")
 @click.option("--retention-mode", type=click.Choice(["COMPLIANCE", "GOVERNANCE"]),
@@ -60,7 +105,8 @@ def deploy(
     repository_id: tuple[str, ...],
     environment: tuple[str, ...],
     subject: str,
-    bot_principal: tuple[str, ...],
+    signer_principal: tuple[str, ...],
+    maintainer: tuple[str, ...],
     alg: str | None,
     retention_days: int | None,
     retention_mode: str | None,
@@ -68,7 +114,7 @@ def deploy(
     *,
     dry_run: bool,
 ) -> None:
-    """Create or update the stack, and print what belongs into gate.yaml and into the workflow.
+    """Create or update the stack, and print what belongs into gate.yaml, and what to do next.
 
     What is not given stays as it was. Needs AWS credentials that may make all that the template lists.
 
@@ -81,7 +127,8 @@ def deploy(
         "GitHubRepositoryIds": ",".join(_ids(repository, repository_id)),
         "GitHubEnvironments": ",".join(parse_environment(name) for name in environment),
         "GitHubSubject": subject,
-        "BotPrincipals": ",".join(bot_principal),
+        "BotPrincipals": ",".join(signer_principal),
+        "PolicyMaintainers": ",".join(maintainer),
         "SigningKeySpec": _SPECS[alg] if alg else "",
         "RetentionDays": str(retention_days or ""),
         "RetentionMode": retention_mode or "",
@@ -95,8 +142,7 @@ def deploy(
         place.discard(plan)
         return
     _follow(place.carry_out(plan) if plan.steps else ())
-    for line in _results(place.outputs(), entry(place.public_key(), ""), query):
-        click.echo(line)
+    click.echo(_results(place.outputs(), entry(place.public_key(), ""), query), nl=False)
 
 
 def _ids(names: Sequence[str], ids: Sequence[str]) -> Sequence[str]:
@@ -123,23 +169,12 @@ def _follow(steps: Iterable[Step]) -> None:
         click.echo(f"  {printable(step.what):<28}{printable(step.resource)}", err=True)
 
 
-def _results(outputs: dict[str, str], key: str, query: dict[str, str]) -> list[str]:
-    """Lines of YAML; what does not belong into the policy stands in comments."""
+def _results(outputs: dict[str, str], key: str, query: dict[str, str]) -> str:
+    """YAML; what does not belong into the policy stands in comments."""
     more = f"&endpoint={query['endpoint']}" if "endpoint" in query else ""
-    return [
-        "# Into gate.yaml:",
-        f"replay: {outputs['Replay']}{more}",
-        f"audit: {outputs['Audit']}{more}",
-        "keys:",
-        key,
-        "",
-        "# Into the job that deploys, which has `environment:` and `permissions: {id-token: write}`:",
-        f"#   - uses: {_ACTION}",
-        "#     with:",
-        f"#       role-to-assume: {outputs['VerifierRole']}",
-        f"#       aws-region: {query['region']}",
-        "",
-        f"# Who signs does so as {outputs['BotRole']}:",
-        f"#   gate approve --signer '{outputs['Signer']}{more}' …",
-        f"# Who audits needs the policy {outputs['AuditorPolicy']}.",
-    ]
+    uris = {name: f"{outputs[name]}{more}" for name in ("Replay", "Audit", "Policy", "Signer")}
+    at = f"--region {query['region']}" + (f" --endpoint-url {query['endpoint']}" if more else "")
+    environment = outputs["Environments"].partition(",")[0]
+    known = {**outputs, **uris, "region": query["region"], "environment": environment}
+    approve = _BOT_APPROVES if outputs["Signers"] == "ecs-tasks.amazonaws.com" else _PEOPLE_APPROVE
+    return _NEXT.format(**known, key=key, at=at, approve=approve.format(**known))

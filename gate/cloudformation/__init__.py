@@ -3,13 +3,13 @@
 What it asks of whoever deploys, besides the rights to make what the template lists: `cloudformation:CreateChangeSet`,
 `cloudformation:DescribeChangeSet`, `cloudformation:ExecuteChangeSet`, `cloudformation:DeleteChangeSet`,
 `cloudformation:DescribeStacks`, `cloudformation:DescribeStackEvents`, `cloudformation:DeleteStack` (what a trial run
-leaves), `iam:ListOpenIDConnectProviders`, `kms:GetPublicKey`.
+leaves), `iam:ListOpenIDConnectProviders`, `kms:GetPublicKey`, `sts:GetCallerIdentity`.
 """
 
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from importlib import resources
@@ -30,6 +30,7 @@ _REQUIRED = {
     "GitHubRepositoryIds": "--repository-id",
     "GitHubEnvironments": "--environment",
 }
+_SESSION = re.compile(r"(arn:[a-z-]+):sts::([0-9]{12}):assumed-role/([^/]+)/.+")
 _NOTHING_NEW = ("didn't contain changes", "No updates are to be performed")
 
 
@@ -190,10 +191,11 @@ class Stack:
         names = {item["ParameterKey"] for item in now.get("Parameters", ())}
         if not names >= _REQUIRED.keys():
             raise UsageError(f"{self._what} is none of Deploy Gate's.", hint="Name another one: --stack.")
-        return [{"ParameterKey": name, "UsePreviousValue": True} for name in sorted(names - given.keys())]
+        as_before = [{"ParameterKey": name, "UsePreviousValue": True} for name in sorted(names - given.keys())]
+        return as_before + self._maintainers(names | given.keys())
 
     def _first(self, given: Mapping[str, str]) -> list[dict[str, Any]]:
-        """What a new stack must be told besides: which identity provider for GitHub the account has, if any."""
+        """What a new stack must be told besides: which identity provider for GitHub there is, if any, and by whom."""
         for name, option in _REQUIRED.items():
             if not given.get(name):
                 raise UsageError(f"{self._what} is new: for whom?", hint=f"Add {option}.")
@@ -202,7 +204,22 @@ class Stack:
         except Exception as error:  # noqa: BLE001 (whatever the SDK raises is told)
             raise refused(error, "The list of identity providers") from None
         found = [item["Arn"] for item in answer["OpenIDConnectProviderList"] if item["Arn"].endswith(_PROVIDER)]
-        return [{"ParameterKey": "GitHubProviderArn", "ParameterValue": arn} for arn in found]
+        provider = [{"ParameterKey": "GitHubProviderArn", "ParameterValue": arn} for arn in found]
+        return provider + self._maintainers(given.keys())
+
+    def _maintainers(self, known: Collection[str]) -> list[dict[str, Any]]:
+        """Who maintains the policy, where that is not known yet: who deploys, by their role rather than its session.
+
+        A session's ARN leaves out the path of its role; no two roles of an account have one name.
+        """
+        if "PolicyMaintainers" in known:
+            return []
+        try:
+            arn = aws.client("sts", self._query).get_caller_identity()["Arn"]
+        except Exception as error:  # noqa: BLE001 (whatever the SDK raises is told)
+            raise refused(error, "The AWS service that tells who asks (STS)") from None
+        lasting = _SESSION.sub(r"\1:iam::\2:role/\3,\1:iam::\2:role/*/\3", arn)
+        return [{"ParameterKey": "PolicyMaintainers", "ParameterValue": lasting}]
 
     def _planned(self, plan: Plan) -> Plan:
         answer: dict[str, Any] = {}

@@ -8,7 +8,7 @@ import pytest
 
 from gate.cli import main
 from tests.audit.command import Done
-from tests.aws.stack import Deployed
+from tests.aws.stack import Deployed, know_github
 from tests.parts import Aws
 
 ACCOUNT = "111122223333"  # the stand-in takes an access key of twelve digits for an account
@@ -25,11 +25,7 @@ def account(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
 @pytest.fixture
 def stack(account: Aws) -> Deployed:
     """One that is not deployed yet, in an account that has the provider."""
-    iam = account.client("iam")
-    if not iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]:
-        iam.create_open_id_connect_provider(
-            Url="https://token.actions.githubusercontent.com", ClientIDList=["sts.amazonaws.com"]
-        )
+    know_github(account)
     return Deployed.fresh(account)
 
 

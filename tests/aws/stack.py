@@ -62,9 +62,9 @@ class Deployed(NamedTuple):
         text = self.aws.client("kms").get_key_policy(KeyId=key, PolicyName="default")["Policy"]
         return statements(json.loads(text))
 
-    def bucket_policy(self) -> dict[str, Any]:
-        """By Sid, the statements of the bucket's policy."""
-        text = self.aws.client("s3").get_bucket_policy(Bucket=self.resource("AuditBucket"))["Policy"]
+    def bucket_policy(self, bucket: str = "AuditBucket") -> dict[str, Any]:
+        """By Sid, the statements of a bucket's policy."""
+        text = self.aws.client("s3").get_bucket_policy(Bucket=self.resource(bucket))["Policy"]
         return statements(json.loads(text))
 
     def trust(self, role: str) -> dict[str, Any]:
@@ -89,6 +89,15 @@ class Deployed(NamedTuple):
         assert lock["Rule"]["DefaultRetention"] == {"Mode": {"Ref": "RetentionMode"}, "Days": {"Ref": "RetentionDays"}}
         lock["Rule"]["DefaultRetention"] = {"Mode": "COMPLIANCE", "Days": days}
         self.aws.client("s3").put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock)
+
+
+def know_github(aws: Aws) -> None:
+    """Give the account the identity provider for GitHub, since the stand-in's CloudFormation can't make one."""
+    iam = aws.client("iam")
+    if not iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]:
+        iam.create_open_id_connect_provider(
+            Url="https://token.actions.githubusercontent.com", ClientIDList=["sts.amazonaws.com"]
+        )
 
 
 def statements(document: dict[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def test_what_it_prints_is_a_policy_that_the_gate_and_the_doctor_are_content_wit
     (tmp_path / "gate.yaml").write_text(done.stdout + ENVIRONMENTS)
     (tmp_path / "gate.yaml").chmod(0o644)
     deployment = ["--repository", "acme/shop", "--sha", SHA, "--environment", "production"]
-    (signer,) = re.findall(r"--signer '(awskms:.*?)'", done.stdout)
+    (signer,) = re.findall(r"signer: (awskms:\S+)", done.stdout)
 
     token = run("approve", *deployment, "--approver", "alice@example.com", "--signer", signer)
     assert token.returncode == 0, token.stderr
@@ -76,7 +76,7 @@ def test_what_it_prints_is_a_policy_that_the_gate_and_the_doctor_are_content_wit
 def test_who_may_do_what_is_as_it_was_asked_for(stack: Deployed, run: Run) -> None:
     other = ["--repository", "acme/app", "--repository-id", "12", "--environment", "staging"]
     named = f"arn:aws:iam::{ACCOUNT}:role/release"
-    deploy(run, stack, *WHOM, *other, "--bot-principal", named, "--alg", "ES256")
+    deploy(run, stack, *WHOM, *other, "--signer-principal", named, "--alg", "ES256")
     claim = "token.actions.githubusercontent.com:"
     (job,) = stack.trust("VerifierRole").values()
     assert job["Action"] == "sts:AssumeRoleWithWebIdentity"
@@ -136,7 +136,7 @@ def test_what_is_not_given_stays_as_it_was(stack: Deployed, run: Run) -> None:
 def test_a_trial_run_shows_the_changes_and_leaves_nothing(stack: Deployed, run: Run) -> None:
     done = deploy(run, stack, *WHOM, "--dry-run")
     assert done.out == ""
-    assert done.err.count("\n+ ") + 1 == 9
+    assert done.err.count("\n+ ") + 1 == 11
     assert names(stack) == []
     deploy(run, stack, *WHOM)
     before = names(stack)

@@ -67,7 +67,7 @@ def _granted(*sids: str) -> set[str]:
     return {action for sid in sids for action in actions(STATEMENTS[sid])}
 
 
-VERIFIER = ("ConsumeApprovals", "WriteRecords", "TellMissingFromForbidden")
+VERIFIER = ("ConsumeApprovals", "WriteRecords", "TellMissingFromForbidden", "ReadThePolicy")
 AUDITOR = ("ReadTheReplayStore", "ReadTheLog", "LookAtTheTable", "LookAtTheBucket", "LookAtTheKey")
 BOT = ("OnlyTheBotSigns", "TheBotKnowsItsPublicKey")
 
@@ -83,18 +83,19 @@ def test_every_statement_is_one_that_these_tests_know() -> None:
     account = {"TheAccountAdministers"}
     trust = {"WhoWasNamed", "TasksOfThisAccount", "JobsOfTheseRepositoriesAndEnvironments"}
     bucket = {"NobodyDeletes", "NobodyOverwrites", "OnlyOverTls"}
-    assert set(STATEMENTS) == {*VERIFIER, *AUDITOR, *BOT} | account | trust | bucket
+    policy = {"OnlyMaintainersWrite", "NobodyDeletesAVersion", "PolicyOnlyOverTls", "KnowThePolicy"}
+    assert set(STATEMENTS) == {*VERIFIER, *AUDITOR, *BOT} | account | trust | bucket | policy
 
 
 def test_the_documentation_shows_the_same_permissions() -> None:
     documents = [json.loads(block.text) for block in blocks(ROOT / "docs/operations.md") if block.language == "json"]
     shown = {statement["Sid"]: actions(statement) for document in documents for statement in document["Statement"]}
-    del shown["ReadThePolicy"]  # which lies where the stack does not reach
     assert shown == {sid: actions(STATEMENTS[sid]) for sid in (*VERIFIER, *AUDITOR)}
 
 
 def test_what_holds_proof_stays_when_the_stack_goes() -> None:
-    for name in ("JtiTable", "AuditBucket", "AuditBucketPolicy", "SigningKey", "GitHubProvider"):
+    buckets = ("AuditBucket", "AuditBucketPolicy", "PolicyBucket", "PolicyBucketPolicy")
+    for name in ("JtiTable", *buckets, "SigningKey", "GitHubProvider"):
         assert RESOURCES[name]["DeletionPolicy"].startswith("Retain"), name
         assert RESOURCES[name]["UpdateReplacePolicy"] == "Retain", name
 
@@ -111,11 +112,16 @@ def test_the_table_is_what_the_replay_store_asks_for() -> None:
     }
 
 
-def test_the_bucket_is_locked_versioned_private_and_encrypted() -> None:
+def test_the_log_is_locked() -> None:
     bucket = RESOURCES["AuditBucket"]["Properties"]
-    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     assert bucket["ObjectLockEnabled"] is True
     assert bucket["ObjectLockConfiguration"]["ObjectLockEnabled"] == "Enabled"
+
+
+@pytest.mark.parametrize("name", ["AuditBucket", "PolicyBucket"])
+def test_a_bucket_is_versioned_private_and_encrypted(name: str) -> None:
+    bucket = RESOURCES[name]["Properties"]
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert len(bucket["PublicAccessBlockConfiguration"]) == 4
     assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
@@ -123,10 +129,29 @@ def test_the_bucket_is_locked_versioned_private_and_encrypted() -> None:
     assert rule == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
 
 
-@pytest.mark.parametrize("sid", ["NobodyDeletes", "NobodyOverwrites", "OnlyOverTls"])
-def test_the_bucket_denies_everybody(sid: str) -> None:
+DENIALS = ["NobodyDeletes", "NobodyOverwrites", "OnlyOverTls"]
+DENIALS += ["OnlyMaintainersWrite", "NobodyDeletesAVersion", "PolicyOnlyOverTls"]
+
+
+@pytest.mark.parametrize("sid", DENIALS)
+def test_a_bucket_denies_everybody(sid: str) -> None:
     statement = STATEMENTS[sid]
     assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+
+
+def test_whoever_is_no_maintainer_writes_no_policy() -> None:
+    statement = STATEMENTS["OnlyMaintainersWrite"]
+    assert actions(statement) == {"s3:PutObject", "s3:DeleteObject"}
+    named = {"Fn::Split": [",", {"Ref": "PolicyMaintainers"}]}
+    assert statement["Condition"] == {
+        "ArnNotLike": {"aws:PrincipalArn": named}
+    }  # holds where there is no principal, too
+
+
+def test_gate_and_signers_may_read_the_policy_and_nothing_else_there() -> None:
+    for sid in ("ReadThePolicy", "KnowThePolicy"):
+        assert STATEMENTS[sid]["Resource"] == {"Fn::Sub": "${PolicyBucket.Arn}/gate.yaml"}
+        assert actions(STATEMENTS[sid]) == {"s3:GetObject"}
 
 
 def test_no_role_has_a_wildcard_or_a_right_to_delete() -> None:

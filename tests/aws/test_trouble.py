@@ -26,9 +26,12 @@ MIXED = """<{{action}}Response><{{action}}Result><Stacks><member><StackName>gate
 <EventId>{{count}}</EventId><StackId>s</StackId><StackName>gate</StackName><LogicalResourceId>gate</LogicalResourceId>
 <ResourceType>AWS::CloudFormation::Stack</ResourceType><ResourceStatus>ROLLBACK_COMPLETE</ResourceStatus>
 <Timestamp>2026-11-23T00:00:00Z</Timestamp></member></StackEvents></{{action}}Result></{{action}}Response>"""
-PARAMETERS = "".join(
-    f"<member><ParameterKey>GitHub{name}</ParameterKey><ParameterValue>x</ParameterValue></member>"
-    for name in ("Repositories", "RepositoryIds", "Environments")
+OLD, PARAMETERS = (
+    "".join(f"<member><ParameterKey>{name}</ParameterKey><ParameterValue>x</ParameterValue></member>" for name in names)
+    for names in (
+        ("GitHubRepositories", "GitHubRepositoryIds", "GitHubEnvironments"),
+        ("GitHubRepositories", "GitHubRepositoryIds", "GitHubEnvironments", "PolicyMaintainers"),
+    )
 )
 LONG = (
     "User: arn:aws:sts::111122223333:assumed-role/ops/eve is not authorized to perform: dynamodb:CreateTable on "
@@ -103,6 +106,13 @@ def test_what_aws_does_not_take_is_told_in_its_words_without_arns() -> None:
 )
 def test_a_stack_that_can_not_be_planned_says_why(status: str, says: str) -> None:
     with cloud(200, MIXED.format(stack=status, parameters=PARAMETERS)) as stack, pytest.raises(UsageError, match=says):
+        stack.plan({})
+
+
+def test_a_stack_without_maintainers_needs_to_know_who_asks() -> None:
+    says = "who asks .STS. gave no answer"
+    body = MIXED.format(stack="CREATE_COMPLETE", parameters=OLD)
+    with cloud(200, body) as stack, pytest.raises(UsageError, match=says):
         stack.plan({})
 
 
