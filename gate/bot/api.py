@@ -7,11 +7,12 @@ from starlette.responses import JSONResponse, Response
 from gate.bot.asked import resolve
 from gate.bot.errors import NotProved
 from gate.bot.metrics import ASKED
+from gate.bot.presence import LONGEST_POLL
 from gate.bot.register import Standing
 from gate.bot.site import Site
 from gate.bot.web import Call
 
-_SOON, _LATER = 3, 10  # seconds between two looks of one job: at first, and after it has waited for a while
+_SOON = 3  # seconds between two looks of one job, until it has waited for a while
 _A_WHILE = 120  # seconds
 
 
@@ -33,6 +34,7 @@ class JobsApi:
             asked = resolve(who, call.json(), site.policy.current().policy)
             site.limits.hit("ask", asked.asker)
             standing = site.intake.ask(asked)
+        site.presence.note(standing.request)
         ASKED.inc()
         return JSONResponse(self._told(standing) | {"secret": site.intake.secret(standing.request)})
 
@@ -48,6 +50,7 @@ class JobsApi:
             if scheme.lower() != "bearer":
                 raise NotProved("The job's secret is missing.", hint="Send it as Authorization: Bearer SECRET.")
             standing = site.intake.hand_over(call.path["id"], secret.strip())
+        site.presence.note(standing.request)
         told = self._told(standing)
         if standing.status == "approved":
             told["tokens"] = [given.token for given in standing.request.approvals]
@@ -64,7 +67,7 @@ class JobsApi:
                 {"approver": given.approver, "expires_at": given.expires_at} for given in request.live(standing.now)
             ],
             "expires_at": request.expires_at,
-            "poll_after": _SOON if standing.now - request.asked_at < _A_WHILE else _LATER,
+            "poll_after": _SOON if standing.now - request.asked_at < _A_WHILE else LONGEST_POLL,
         }
         if request.declined:
             told |= {"declined_by": request.declined.by, "decline_reason": request.declined.reason}

@@ -13,7 +13,7 @@ from gate.scope import parse_repository, parse_sha
 from gate.text import printable
 
 _MOST_ATTEMPTS = 100_000
-_MEMBERS = {"repository", "sha", "environment", "run_id", "attempt", "actors", "rerun"}
+_MEMBERS = {"repository", "sha", "environment", "run_id", "attempt", "actors", "rerun", "waits"}
 
 
 class Asked(NamedTuple):
@@ -22,13 +22,14 @@ class Asked(NamedTuple):
     `job` is who asks, with what they said filled in where nothing was proved. `said` names the members of `job` and
     `deployment` that are the job's word alone, in whole or in part (`actors` that were added to a proved one). Where it
     has `sha`, a job may ask for another commit than the one that its run stands at, which is then `job.sha`. `rerun`
-    says that the job will not wait, and is to be run again.
+    says that the bot is to run the job again, `waits` that it waits for the answer.
     """
 
     deployment: Deployment
     job: Job
     said: frozenset[str]
     rerun: bool
+    waits: bool = True
 
     @property
     def asker(self) -> str:
@@ -47,6 +48,7 @@ class _Body(NamedTuple):
     attempt: int
     actors: tuple[str, ...]
     rerun: bool
+    waits: bool
 
 
 def resolve(who: Job | ApiToken, body: Mapping[str, Any], policy: Policy) -> Asked:
@@ -73,7 +75,7 @@ def resolve(who: Job | ApiToken, body: Mapping[str, Any], policy: Policy) -> Ask
         )
     except UsageError as error:
         raise BotError(error.message, hint=error.hint, expected=error.expected, actual=error.actual) from None
-    return Asked(deployment, job, _only_said(said, job, who), said.rerun)
+    return Asked(deployment, job, _only_said(said, job, who), said.rerun, said.waits)
 
 
 def _in_policy(job: Job, policy: Policy) -> Job:
@@ -102,7 +104,8 @@ def _read(body: Mapping[str, Any]) -> _Body:
         _text(body, "run_id"),
         _attempt(body.get("attempt", 0)),
         _actors(body.get("actors", [])),
-        _flag(body.get("rerun", False)),
+        _flag(body, "rerun", default=False),
+        _flag(body, "waits", default=True),
     )
 
 
@@ -125,9 +128,10 @@ def _actors(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _flag(value: object) -> bool:
+def _flag(body: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = body.get(name, default)
     if not isinstance(value, bool):
-        raise BotError("The request's rerun is neither true nor false.")
+        raise BotError(f"The request's {name} is neither true nor false.")
     return value
 
 

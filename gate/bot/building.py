@@ -27,6 +27,7 @@ from gate.bot.notary import Notary
 from gate.bot.notices import Channel, News, Notice
 from gate.bot.notices.github import GitHub as GitHubChannel
 from gate.bot.policysource import PolicySource
+from gate.bot.presence import Presence
 from gate.bot.providers import Provider, open_provider
 from gate.bot.register import Register
 from gate.bot.sessions import Sessions
@@ -65,7 +66,7 @@ def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> S
     own = settings.audit, settings.replay, settings.base
     logbook = Logbook(lambda: stores(*own), clock)
     notary = Notary(settings.url, _signer(settings, pin), logbook)
-    limits, github = Limits(), own_github(settings)
+    limits, github, presence = Limits(), own_github(settings), Presence(state, clock)
     hold = Hold(forge) if forge else None
     channels: list[Channel] = [hold, GitHubChannel(forge)] if hold and forge else []
     channels += settings.notices
@@ -88,9 +89,18 @@ def build(settings: Settings, *, pin: Callable[[], str], dev: bool = False) -> S
             limits=limits,
             life=settings.request_life,
         ),
-        desk=Desk(register=register, notary=notary, keyring=keyring, state=state, herald=herald, logbook=logbook),
+        desk=Desk(
+            register=register,
+            notary=notary,
+            keyring=keyring,
+            state=state,
+            presence=presence,
+            herald=herald,
+            logbook=logbook,
+        ),
         herald=herald,
         deliveries=Deliveries(state, clock),
+        presence=presence,
         logbook=logbook,
         sessions=Sessions(state, keyring, clock),
         enrolment=Enrolment(state, keyring, clock),

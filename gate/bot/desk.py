@@ -14,6 +14,7 @@ from gate.bot.errors import Conflict, NotAllowed
 from gate.bot.herald import Herald
 from gate.bot.keyring import Keyring
 from gate.bot.notary import Notary
+from gate.bot.presence import Presence
 from gate.bot.register import Register, Standing, busy
 from gate.bot.request import ApprovalRequest, Declined, Given
 from gate.bot.state import State
@@ -36,6 +37,7 @@ class Desk:
         notary: Notary,
         keyring: Keyring,
         state: State,
+        presence: Presence,
         herald: Herald,
         logbook: "Logbook",
     ) -> None:
@@ -43,6 +45,7 @@ class Desk:
         self._notary = notary
         self._keyring = keyring
         self._state = state
+        self._presence = presence
         self._herald = herald
         self._logbook = logbook
 
@@ -52,9 +55,9 @@ class Desk:
 
         Raises:
             NotAllowed: they may not approve it.
-            Conflict: something else is asked now.
+            Conflict: something else is asked now, or no job waits for it.
         """
-        standing = self._register.find(key)
+        standing = self._awaited(key)
         claims = self._notary.claims(standing, person, reason, passkey=True)
         standing.check_question(question)
         slot, now = self._keyring.derive("draft", session, key), self._register.now
@@ -79,10 +82,11 @@ class Desk:
 
         Raises:
             NotAllowed: they may not approve it, or the passkey did not vouch for these claims.
-            Conflict: something else is asked now, or the draft is used up or another was begun since.
+            Conflict: something else is asked now, no job waits for it, or the draft is used up or another was begun
+                since.
             Unavailable: it can't be signed or recorded now; nothing was approved.
         """
-        standing = self._register.find(key)
+        standing = self._awaited(key)
         if assertion is None:
             claims = self._notary.claims(standing, person, reason, passkey=False)
         else:
@@ -122,6 +126,16 @@ class Desk:
         return self._closed(
             standing, "declined", Standing.check_generation, lambda newest: replace(newest.request, declined=declined)
         )
+
+    def _awaited(self, key: str) -> Standing:
+        """The request, whose job fetches the answer."""
+        standing = self._register.find(key)
+        if standing.status == "open" and self._presence.is_gone(standing.request):
+            raise Conflict(
+                "Its job is gone: nothing would use the approval.",
+                hint="Run the job again. It asks again, and this page is its page.",
+            )
+        return standing
 
     def _drafted(self, standing: Standing, session: str) -> dict[str, Any]:
         slot = self._keyring.derive("draft", session, standing.request.id)

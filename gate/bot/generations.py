@@ -69,6 +69,7 @@ def joined(request: ApprovalRequest, asked: "Asked", held: str) -> ApprovalReque
         rerun=request.rerun or asked.rerun,
         held=held or request.held,
         ci_environment=request.ci_environment or job.ci_environment,
+        waits=request.waits if held else asked.waits,
     )
 
 
@@ -94,6 +95,7 @@ def begun(
         rerun=asked.rerun,
         held=held,
         ci_environment=job.ci_environment,
+        waits=asked.waits,
         declined_before=(before.declined or before.declined_before) if before else None,
     )
 

@@ -34,11 +34,14 @@ class Pages:
             return self._site.sign_in_page(call)
         skip = call.skip()
         newest, older = self._site.register.newest(LISTED, skip)
+        gone = {one.request.id for one in newest if one.status == "open" and self._site.presence.is_gone(one.request)}
+        waiting = [one for one in newest if one.status == "open" and one.request.id not in gone]
         return self._site.page(
             "home.html",
             call,
-            waiting=[standing for standing in newest if standing.status == "open"],
-            over=[standing for standing in newest if standing.status != "open"],
+            waiting=waiting,
+            over=[one for one in newest if one.status != "open" or one.request.id in gone],
+            gone=gone,
             is_all=not skip and not older,
             next_page=skip + LISTED if older else 0,
             words=_WORDS,
@@ -65,6 +68,7 @@ class Pages:
             may_decline=bool(approver),
             may_look_up=self._site.intake.can_look_up(standing.request),
             overtaken_by=self._site.intake.overtaken_by(standing.request) if standing.status == "open" else "",
+            gone=standing.status == "open" and self._site.presence.is_gone(standing.request),
             words=_WORDS,
         )
 

@@ -76,7 +76,7 @@ class ApprovalRequest:
     commit that its run stands at, "" where nobody proves that. `held` is the delivery by which GitHub says that it
     holds the job until the bot answers its deployment protection rule, "" where it does not. `facts` is None until they
     were looked up. `declined_before` is the last no to an earlier generation. `ci_environment` is what the CI calls the
-    environment. Times are epoch seconds.
+    environment. `waits` says that the job waits for the answer, and polls for it. Times are epoch seconds.
     """
 
     deployment: Deployment
@@ -100,6 +100,7 @@ class ApprovalRequest:
     handed_to: int = 0  # the attempt that has the tokens, 0 for none
     facts: Facts | None = None
     ci_environment: str = ""
+    waits: bool = True
 
     @property
     def id(self) -> str:
@@ -110,6 +111,11 @@ class ApprovalRequest:
     def is_proved(self) -> bool:
         """Whether a CI vouches for the job; nobody does for the holder of an API token."""
         return not self.asker.startswith("token:")
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether a job that no longer asks fetches the answer all the same: it is run again, or GitHub holds it."""
+        return self.rerun or bool(self.held) or not self.waits
 
     @property
     def is_known(self) -> bool:
@@ -170,7 +176,7 @@ _PLAIN = {
     for entry in fields(ApprovalRequest)
     if entry.name not in ("deployment", "said", "approvals", "declined", "declined_before", "facts")
 }
-_LATER = {"declined_before": None, "ci_environment": ""}  # what documents of older versions lack
+_LATER = {"declined_before": None, "ci_environment": "", "waits": True}  # what documents of older versions lack
 _Record = TypeVar("_Record", Given, Declined, CommitLine)
 
 

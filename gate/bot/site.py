@@ -22,6 +22,7 @@ from gate.bot.logbook import Logbook
 from gate.bot.logs import REQUEST_ID
 from gate.bot.notary import Notary
 from gate.bot.policysource import PolicySource
+from gate.bot.presence import Presence
 from gate.bot.register import Register
 from gate.bot.secret import Secret
 from gate.bot.sessions import LIFE, Sessions, Visitor
@@ -58,6 +59,7 @@ class Site:
     desk: Desk
     herald: Herald
     deliveries: Deliveries
+    presence: Presence
     logbook: Logbook
     sessions: Sessions
     enrolment: Enrolment

@@ -27,7 +27,8 @@ def ask(bot: Bot, target: Target, commands: TextIO | None) -> tuple[Asked, Stand
     patience, url = bot.seconds(), bot.url.rstrip("/")
     check_url(url)  # before there is a token for it
     requester = Requester(url, _credential(url, os.environ, target.run), tell=_say)
-    asked = requester.ask(target.deployment, attempt=_attempt(target.run), rerun=bot.rerun, seconds=patience)
+    attempt, waits = _attempt(target.run), bool(patience)
+    asked = requester.ask(target.deployment, attempt=attempt, rerun=bot.rerun, waits=waits, seconds=patience)
     _say(f"approval asked for: {asked.url}")
     if commands:
         from gate.actions import announce_request  # noqa: PLC0415 (paid for when used)

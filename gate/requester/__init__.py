@@ -54,13 +54,19 @@ class Requester:
         self._link = Link("The deploy-bot", own_error=read_error, clock=clock, sleep=sleep, jitter=jitter, tell=tell)
 
     def ask(
-        self, deployment: Deployment, *, attempt: int = 0, rerun: bool = False, seconds: float = _PATIENCE
+        self,
+        deployment: Deployment,
+        *,
+        attempt: int = 0,
+        rerun: bool = False,
+        waits: bool = True,
+        seconds: float = _PATIENCE,
     ) -> Asked:
         """Ask for an approval of `deployment`, in that attempt of its run (0: not known). Asked again, it is the same
         request.
 
-        With `rerun` the bot is to run the job again once it is approved. It is tried for `seconds`, but for a minute at
-        least and four at most.
+        With `rerun` the bot is to run the job again once it is approved; a job that neither `waits` nor is run again
+        comes back by itself. It is tried for `seconds`, but for a minute at least and four at most.
 
         Raises:
             BotUnavailable: the bot can't be reached, or does not answer as it must, for all that time.
@@ -75,6 +81,8 @@ class Requester:
             "actors": list(deployment.actors),
             "rerun": rerun,
         }
+        if not (waits or rerun):
+            body["waits"] = False  # unknown to older bots, so told only where it is needed
         until = self._clock() + min(max(seconds, _PATIENCE), _MOST_ASKING)
         url = f"{self.url}/api/requests"
         return self._link.call(

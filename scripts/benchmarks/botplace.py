@@ -100,7 +100,8 @@ class Bot:
                 environment=environment,
                 run_id=str(self._asked),
                 actors=("somebody",),
-            )
+            ),
+            waits=False,
         )
 
     def answered(self) -> dict[tuple[str, str], int]:

@@ -21,6 +21,7 @@ from gate.bot.logbook import Logbook
 from gate.bot.notary import Notary
 from gate.bot.notices import Channel, Notice
 from gate.bot.policysource import PolicySource
+from gate.bot.presence import Presence
 from gate.bot.register import Register, Standing
 from gate.bot.state import Document, State
 from gate.bot.state.sqlite import SqliteState
@@ -144,11 +145,13 @@ class Office:
             limits=Limits(),
             life=self.life,
         )
+        self.presence = Presence(self.state, self.clock)
         self.desk = Desk(
             register=self.register,
             notary=self.notary,
             keyring=self.keyring,
             state=self.state,
+            presence=self.presence,
             herald=self.herald,
             logbook=logbook,
         )
@@ -220,11 +223,18 @@ class Office:
         return list(newest(audit, heads, self.world.deployment().stream))[::-1]
 
 
-def asked(who: str = "", *, rerun: bool = False, said: frozenset[str] = frozenset(), **members: Any) -> Asked:
-    """What a job asks for: one whose CI proved all of it, or, with `who`, the holder of that API token."""
+def asked(
+    who: str = "", *, rerun: bool = False, waits: bool = False, said: frozenset[str] = frozenset(), **members: Any
+) -> Asked:
+    """What a job asks for: one whose CI proved all of it, or, with `who`, the holder of that API token. Most tests let
+    time pass without a job that polls, so it does not wait."""
     if who:
         token = ApiToken(who, b"", (RepositoryPattern(("acme", "*")),), frozenset())
-        return resolve(token, {"repository": "acme/shop", "sha": SHA, "environment": "production", **members}, POLICY)
+        return resolve(
+            token,
+            {"repository": "acme/shop", "sha": SHA, "environment": "production", "waits": waits, **members},
+            POLICY,
+        )
     made = {
         "issuer": ISSUER,
         "repository": "acme/shop",
@@ -236,7 +246,7 @@ def asked(who: str = "", *, rerun: bool = False, said: frozenset[str] = frozense
         "forge": "github",
         "proved": PROVED,
     }
-    body: dict[str, Any] = {"rerun": rerun}
+    body: dict[str, Any] = {"rerun": rerun, "waits": waits}
     for name in said:
         body[name] = members.pop(name)
     return resolve(Job(**(made | members)), body, POLICY)

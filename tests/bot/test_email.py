@@ -62,7 +62,7 @@ def test_a_message(plain: Mailbox) -> None:
     message = mail.message
     assert message["From"] == "gate@example.com"
     assert message["To"] == "alice@example.com, carol@example.com"
-    assert message["Subject"] == "Approval asked: production of acme/shop at 000000000000"
+    assert message["Subject"] == "Approval asked: production of acme/shop at 000000030000"
     assert message["Auto-Submitted"] == "auto-generated"
     assert message["List-Id"] == "Deploy Gate <deploy-gate.example.com>"
     assert message["Date"]

@@ -40,7 +40,7 @@ def test_a_job_is_to_come_back_soon_and_after_two_minutes_less_often(desk: Offic
     request = desk.ask().request
     headers = {"authorization": f"Bearer {desk.intake.secret(request)}"}
     call = SimpleNamespace(path={"id": request.id}, address="a", request=SimpleNamespace(headers=headers))
-    jobs = JobsApi(SimpleNamespace(url=ORIGIN, intake=desk.intake, limits=Limits()))  # type: ignore[arg-type]
+    jobs = JobsApi(SimpleNamespace(url=ORIGIN, intake=desk.intake, presence=desk.presence, limits=Limits()))  # type: ignore[arg-type]
     pauses = []
     for seconds in (0, 119, 1, 600):
         desk.later(seconds)

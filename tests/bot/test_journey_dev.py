@@ -45,7 +45,9 @@ def trying(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", Trial]]:
     ) as process:  # fmt: skip
         assert process.stdout
         told = "".join(process.stdout.readline() for _ in range(5))
-        found = re.search(r"The page: +(\S+)/\nThe policy: +(\S+)\n(?s:.*)GATE_BOT_TOKEN=(\S+) gate request", told)
+        found = re.search(
+            r"The page: +(\S+)/\nThe policy: +(\S+)\n(?s:.*)GATE_BOT_TOKEN=(\S+) (?:\S+ -m )?gate request", told
+        )
         assert found, told
         try:
             yield process, Trial(*found.groups())

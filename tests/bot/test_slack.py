@@ -96,7 +96,7 @@ def test_a_message(slack: Receiver) -> None:
     (posted,) = slack.posted
     assert posted == message(notice())
     assert posted["text"].splitlines() == [
-        "Approval asked: production of acme/shop at 000000000000",
+        "Approval asked: production of acme/shop at 000000030000",
         "Commit: `Fix all the bugs`",
         "Asked by: `bob`",
         "Run: `30433642`",

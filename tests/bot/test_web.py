@@ -19,7 +19,7 @@ from tests.bot.provider import SHA, Provider, Reply, serving
 from tests.bot.running import API_TOKEN, Place, Running, running_bot
 from tests.bot.visitor import Visitor, come_back
 
-BODY = {"repository": "acme/shop", "sha": SHA, "environment": "production", "run_id": "7"}
+BODY = {"repository": "acme/shop", "sha": SHA, "environment": "production", "run_id": "7", "waits": False}
 BUSY_TOKEN, MANY_TOKEN = "a-token-of-a-job-that-asks-in-a-loop", "a-token-of-many-jobs"
 HEADERS = (
     "content-security-policy",

@@ -43,4 +43,4 @@ def test_many_approvers_are_counted() -> None:
 
 
 def test_the_headline_is_ours() -> None:
-    assert headline(notice("declined", title=HOSTILE)) == "Declined: production of acme/shop at 000000000000"
+    assert headline(notice("declined", title=HOSTILE)) == "Declined: production of acme/shop at 000000030000"

@@ -23,7 +23,7 @@ def id_token(audience: Any) -> str:
 
 
 REQUEST_TOKEN = "request-token-" + "y" * 20
-_MEMBERS = {"repository", "sha", "environment", "run_id", "attempt", "actors", "rerun"}
+_MEMBERS = {"repository", "sha", "environment", "run_id", "attempt", "actors", "rerun", "waits"}
 
 Fault = Callable[["Handler"], None]
 

@@ -291,6 +291,7 @@ def test_verify_that_is_to_be_run_again_ends_at_once(world: World, bot: FakeBot)
     assert "runs this job again" in answer["hint"]
     assert (answer["record"], list(world.folder.glob("audit/**/*.json"))) == (None, []), "nobody has decided anything"
     assert (bot.only.asked["rerun"], len(bot.calls)) == (True, 1)
+    assert "waits" not in bot.only.asked, "an older bot would refuse it"
     approves(world, ALICE)(bot.only)
     assert verify(world, bot, "--rerun")[0] == 0
 

@@ -65,6 +65,7 @@ class Story(NamedTuple):
         request = ApprovalRequest(deployment, **members | changes)
         value = {"sealed": self.site.keyring.seal(f"request {key}", request.as_json(), until=NOW + 90_000)}
         self.site.state.put("request", key, value, expires_at=NOW + 90_000, expected=0, now=int(self.clock()))
+        self.site.presence.note(request)
         return f"/requests/{key}"
 
     def given(self, approver: str, run_id: str, environment: str = "production", reason: str = "") -> Given:

@@ -1,8 +1,8 @@
 """The deploy-bot's state: small documents that any of several bots may change, each change a compare-and-set.
 
-Kinds of documents: `request`, `draft`, `session`, `enrolment`, `errand`, `delivery`, `readiness`. Requests and sessions
-are sealed by whoever puts them here (gate.bot.keyring). Nothing here can approve anything: an approval is a signed
-token, and the gate verifies it.
+Kinds of documents: `request`, `draft`, `session`, `enrolment`, `errand`, `delivery`, `presence`, `readiness`. Requests
+and sessions are sealed by whoever puts them here (gate.bot.keyring). Nothing here can approve anything: an approval is
+a signed token, and the gate verifies it.
 """
 
 import json
