@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from gate.audit import AuditLog, NotARecord, RecordPath
-from gate.errors import AuditUnavailable, ReplayUnavailable
+from gate.clocks import FAR_OFF
+from gate.errors import AuditUnavailable, ClockMismatch, ReplayUnavailable
 from gate.models import Head, Stream
 from gate.record import AnyEntry, AnyRecord, RecordError, compose, digest, last_allowed, parse
 from gate.replay import ReplayStore
@@ -21,6 +22,7 @@ MOST_RECORDS = 1_000  # that one decision looks back over, the head and the even
 _BLOCK = 32  # records read at once: a round trip or two to S3
 _TRIES = 100
 _LONGEST_PAUSE = 0.2  # seconds
+WRONG_CLOCK = "Synchronise the clock (NTP). If it is right, another gate's was ahead (docs/operations.md, Clocks)."
 _jitter = random.SystemRandom()
 
 
@@ -29,6 +31,7 @@ def append(log: AuditLog, heads: ReplayStore, entry: AnyEntry) -> str:
 
     Raises:
         AuditUnavailable: the log can't be written, does not continue from its anchored head, or is too busy.
+        ClockMismatch: the newest record is of a time to come, so the lives of approvals can't be told.
         ReplayUnavailable: the head can't be had.
         RecordError: the entry holds what a record can't.
     """
@@ -139,7 +142,20 @@ def _next(entry: AnyEntry, head: Head | None) -> Head:
     if head is None:
         return Head(1, compose(entry, None), written=False)
     before = anchored(entry.stream, head)
+    check_clock(before, entry.at)
     return Head(head.seq + 1, compose(entry, before, digest(head.record)), written=False)
+
+
+def check_clock(newest: AnyRecord, now: int) -> None:
+    """Check that a record of the time `now` (epoch seconds) may follow the newest one. A clock that is ahead can't be
+    told from a stream that was quiet; it makes no store forget anything.
+
+    Raises:
+        ClockMismatch: it would be far before that.
+    """
+    if newest.at - now > FAR_OFF:
+        where = f"record {newest.seq:,} of {printable(newest.stream.path)}, the newest in its audit stream"
+        raise ClockMismatch(now - newest.at, where, hint=WRONG_CLOCK)
 
 
 def _finish(log: AuditLog, stream: Stream, head: Head) -> None:

@@ -1,22 +1,22 @@
 """What `gate doctor` looks at: each finding says how a thing stands, and where it is not well, the fix."""
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gate.audit import START_ANEW, parse_record_path
-from gate.chain import anchored, newest
+from gate.chain import WRONG_CLOCK, anchored, newest
 from gate.checkout import find
 from gate.errors import AuditUnavailable, Denied, GateError
 from gate.keys import REVOKED, PublicKey, TrustedKey
-from gate.models import Finding, Head, Severity, Stream
+from gate.models import Finding, Head, Stream
 from gate.policy import Environment, Policy
 from gate.record import Record, RecordError, parse
 from gate.reverify import reverify
 from gate.steps import LEEWAY
-from gate.text import plural
+from gate.text import plural, utc
 from gate.uris import parse_uri
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gate.replay import ReplayStore
 
 _ENTRIES = 10_000  # of the log that are searched for streams without a head, to be quick on a long one
+_SHOWN = 5  # streams that a finding names
 _SOON = 14 * 86400  # seconds before a key's window ends that somebody should know
 
 
@@ -177,7 +178,10 @@ def _examine_heads(replay: "ReplayStore", audit: "AuditLog", now: int) -> Iterat
     if all(finding.severity != "error" for finding in findings):
         message = f"{plural(len(heads), 'stream')}, each at its anchored head" if heads else "no records yet"
         yield Finding("ok", "audit", message)
-    yield _examine_clock(max(map(_recorded_at, heads.values()), default=0), now)
+    seen = {stream: _recorded_at(head) for stream, head in heads.items()}
+    for use in replay.consumed():
+        seen[use.stream] = max(seen.get(use.stream, 0), use.used_at)
+    yield _examine_clock(seen, now)
 
 
 def _examine_head(replay: "ReplayStore", audit: "AuditLog", stream: Stream, head: Head) -> Iterator[Finding]:
@@ -222,7 +226,15 @@ def _recorded_at(head: Head) -> int:
         return 0
 
 
-def _examine_clock(newest: int, now: int) -> Finding:
-    severity: Severity = "error" if newest > now + LEEWAY else "ok"
-    message = f"{newest - now} s behind the newest audit record" if severity == "error" else "not behind the audit log"
-    return Finding(severity, "clock", message, "" if severity == "ok" else "Synchronise the clocks (NTP).")
+def _examine_clock(seen: Mapping[Stream, int], now: int) -> Finding:
+    """Whether the clock is behind what the stores have `seen`: the newest time that they hold of each stream. One that
+    is ahead can't be told from streams that were quiet."""
+    ahead = {stream: at - now for stream, at in sorted(seen.items()) if at > now + LEEWAY}
+    if not ahead:
+        message = (
+            f"not behind the stores, whose newest record or use is of {utc(max(seen.values()))}" if seen else "runs"
+        )
+        return Finding("ok", "clock", message)
+    shown = ", ".join(f"{stream.path} by {seconds:,} s" for stream, seconds in [*ahead.items()][:_SHOWN])
+    more = f" and {len(ahead) - _SHOWN:,} more" if len(ahead) > _SHOWN else ""
+    return Finding("error", "clock", f"behind the newest record or use: {shown}{more}", WRONG_CLOCK)

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from email.utils import mktime_tz, parsedate_tz
 from random import SystemRandom
 from threading import Lock
 from typing import Any, TypeVar
@@ -178,6 +179,12 @@ class Table:
             str(bill.get("TableName") or "") for bill in bills if isinstance(bill, dict)
         ]  # as asked: an ARN for an ARN
         return any(name.rpartition(":table/")[2] == self.name for name in names)
+
+
+def said_at(answer: Mapping[str, Any]) -> int | None:
+    """When the service gave an answer, by its own clock (the Date header, RFC 9110 §6.6.1), in epoch seconds."""
+    date = parsedate_tz(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
+    return mktime_tz(date) if date else None
 
 
 def table_name(uri: Uri) -> str:

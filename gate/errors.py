@@ -36,6 +36,7 @@ ReasonCode = Literal[
     "replay.used",
     "replay.unavailable",
     "audit.unavailable",
+    "clock.mismatch",
     "checkout.mismatch",
     "bot.unavailable",
     "policy.invalid",
@@ -45,7 +46,7 @@ ReasonCode = Literal[
 ]
 
 _CONFIGURATION = {"policy.invalid", "usage.invalid"}
-_UNDECIDED = {"replay.unavailable", "audit.unavailable", "bot.unavailable", "internal.error"}
+_UNDECIDED = {"replay.unavailable", "audit.unavailable", "clock.mismatch", "bot.unavailable", "internal.error"}
 
 
 def verdict(reason: ReasonCode) -> Verdict:
@@ -125,6 +126,15 @@ class ReplayUnavailable(Undecided):
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__("replay.unavailable", message, hint=hint)
+
+
+class ClockMismatch(ReplayUnavailable):
+    """This machine's clock is far `ahead` (in seconds; negative: behind) of what the replay store goes by."""
+
+    def __init__(self, ahead: int, of: str, *, hint: str = "Synchronise both clocks (NTP), and try again.") -> None:
+        side = "ahead of" if ahead > 0 else "behind"
+        super().__init__(f"This machine's clock is {abs(ahead):,} s {side} {of}.", hint=hint)
+        self.reason = "clock.mismatch"
 
 
 class AuditUnavailable(Undecided):

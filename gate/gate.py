@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gate.attempt import Attempt, internal_error
-from gate.chain import append
+from gate.chain import anchored, append, check_clock
 from gate.deployment import Deployment
 from gate.errors import AuditUnavailable, Denied, ReplayUnavailable, UsageError
 from gate.models import Decision
@@ -133,6 +133,8 @@ class Gate:
         """Both stores answer these credentials: the stream's head, and its record."""
         stream = attempt.deployment.stream
         head = self._replay.head(stream)
+        if head:
+            check_clock(anchored(stream, head), attempt.now)
         attempt.skip("replay", "the store answers; nothing was used")
         attempt.step = "record"
         self._audit.get(stream, head.seq if head else 1)

@@ -1,17 +1,14 @@
 """Whether a DynamoDB table is made as a store needs it, and AWS and this machine agree on the time."""
 
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from email.utils import mktime_tz, parsedate_tz
 from typing import Any
 
-from gate.dynamotable import Table
+from gate.clocks import skew
+from gate.dynamotable import Table, said_at
 from gate.models import Finding, Severity
 
 Flaw = tuple[Severity, str, str]  # severity, message and fix
-
-_SKEW = 30  # seconds
 
 
 def examine(
@@ -40,14 +37,14 @@ def _flaws(
 ) -> list[Flaw]:
     try:
         described = table.client.describe_table(TableName=table.name)
-        now = time.time()
+        clock = skew(said_at(described), "AWS")
         ttl = table.client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"]
         return [
             *_of_keys(described["Table"], keys, table.docs),
             *_of_expiry(ttl, thing),
             *_of_account(table, described["Table"]),
             *more(table, described["Table"]),
-            *_of_clock(described, now),
+            *_of_clock(clock),
         ]
     except Exception as error:  # noqa: BLE001 (whatever the SDK raises is a finding)
         message, fix = table.explain(error)
@@ -88,10 +85,6 @@ def _of_account(table: Table, description: Mapping[str, Any]) -> Iterator[Flaw]:
         )
 
 
-def _of_clock(answer: Mapping[str, Any], now: float) -> Iterator[Flaw]:
-    """By the Date header (RFC 9110 §6.6.1) of an answer that arrived at `now`, in epoch seconds."""
-    date = parsedate_tz(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
-    skew = round(now - mktime_tz(date)) if date else 0
-    if abs(skew) > _SKEW:
-        side = "ahead of" if skew > 0 else "behind"
-        yield "error", f"this machine's clock is {abs(skew)} s {side} that of AWS", "Synchronise the clock (NTP)."
+def _of_clock(skewed: str) -> Iterator[Flaw]:
+    if skewed:
+        yield "error", skewed, "Synchronise the clock (NTP)."

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +25,12 @@ def need(part_available: bool, what: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)
+
+
+def clock_off_by(days: int) -> list[str]:
+    """What to run a command under, so that its clock is off by that many days."""
+    need(shutil.which("faketime") is not None, "faketime (apt install faketime)")
+    return ["faketime", "-f", f"{days:+}d"]
 
 
 class Aws(NamedTuple):

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,9 @@ ABOUT = ["--repository", "acme/shop", "--sha", SHA, "--environment", "production
 
 
 def gate(
-    folder: Path, *args: str, stdin: str = "", env: Mapping[str, str] | None = None
+    folder: Path, *args: str, stdin: str = "", env: Mapping[str, str] | None = None, under: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """Run `gate` in `folder` with no environment but PATH and what is given."""
+    """Run `gate` in `folder`, `under` another command, with no environment but PATH and what is given."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -38,7 +38,7 @@ def gate(
         **(env or {}),
     }
     return subprocess.run(
-        [sys.executable, "-m", "gate", *args],
+        [*under, sys.executable, "-m", "gate", *args],
         cwd=folder,
         env=environment,
         input=stdin,

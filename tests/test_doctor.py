@@ -13,12 +13,13 @@ from gate.audit.directory import Directory
 from gate.doctor import examine_bases, examine_policy, examine_signer, examine_state, examine_stores
 from gate.drill import drill
 from gate.errors import AuditUnavailable
-from gate.models import Finding, Head
+from gate.models import Finding, Head, Stream
 from gate.policyfile import compile_policy
 from gate.proof import prove
 from gate.proof.events import Fault
 from gate.replay.memory import MemoryStore
 from tests.parts import Aws
+from tests.replay.material import use
 from tests.test_cli import gate
 from tests.world import NOW, SHA, World, commit
 
@@ -92,15 +93,33 @@ def test_clocks_and_records_that_do_not_fit(world: World) -> None:
     assert world.gate().check([world.token()], world.deployment()).allowed
     stores = loaded.replay_store(), loaded.audit_log()
     assert worst(list(examine_stores(*stores, int(world.now)))) == []
-    assert any(
-        "behind the newest audit record" in line for line in worst(list(examine_stores(*stores, int(world.now) - DAY)))
-    )
     stream = world.deployment().stream
     store = MemoryStore()
     store.advance(stream, Head(1, b"{}", written=True), expected=0)
     lines = worst(list(examine_stores(store, loaded.audit_log(), int(world.now))))
     assert any("record 1 is not the one" in line for line in lines)
     assert any("is unusable" in line for line in lines)
+
+
+def test_every_stream_that_is_of_a_time_to_come_is_named(world: World) -> None:
+    """Also one that is not the newest, and one that has uses alone."""
+    loaded, now = world.loaded(), int(world.now)
+    replay, audit = loaded.replay_store(), loaded.audit_log()
+    for days, repository in ((0, "acme/shop"), (32, "acme/web"), (400, "acme/api")):
+        world.now = now + days * DAY
+        assert world.gate().check(["no.token"], world.deployment(repository=repository)).record
+    replay.consume([use("jti", "nonce", used_at=now + 2 * DAY, stream=Stream("acme/used", "production"))])
+    [finding] = [finding for finding in examine_stores(replay, audit, now) if finding.severity != "ok"]
+    streams = (
+        "acme/api/production by 34,560,000 s, acme/used/production by 172,800 s, acme/web/production by 2,764,800 s"
+    )
+    assert (finding.subject, finding.message) == ("clock", f"behind the newest record or use: {streams}")
+    assert "docs/operations.md, Clocks" in finding.fix
+    for number in range(6):
+        replay.consume([use(f"jti-{number}", "n", used_at=now + DAY, stream=Stream("acme/more", f"e{number}"))])
+    assert worst(list(examine_stores(replay, audit, now)))[0].endswith(" by 86,400 s and 4 more")
+    [fine] = [found for found in examine_stores(replay, audit, now + 400 * DAY) if found.subject == "clock"]
+    assert (fine.severity, "not behind" in fine.message) == ("ok", True)
 
 
 def test_a_base_that_no_listed_key_vouches_for(tmp_path: Path) -> None:

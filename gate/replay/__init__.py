@@ -20,9 +20,11 @@ class ReplayStore(Protocol):
         """Consume every JTI of `uses`, all or none, atomically; they share one nonce and are distinct.
 
         A JTI that already holds our own nonce counts as consumed by us: the answer to an earlier try was lost.
+        What the gate's clock says makes no store forget a use.
 
         Raises:
             Replayed: one was consumed before, by another invocation; nothing was consumed.
+            ClockMismatch: the store forgets by a clock of its own, and this machine's is far from it.
             ReplayUnavailable: the store could not say.
         """
         ...

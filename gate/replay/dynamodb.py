@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gate.dynamotable import Item, Refused, Table, table_name
+from gate.clocks import check_clock
+from gate.dynamotable import Item, Refused, Table, said_at, table_name
 from gate.errors import ReplayUnavailable
 from gate.models import Consumption, Finding, Head, Stream
 from gate.replay import Replayed
@@ -34,14 +35,18 @@ class DynamoStore:
 
     def consume(self, uses: Sequence[Consumption]) -> None:
         """See `ReplayStore.consume`."""
+        if not uses:
+            return
         puts = [self._put(use) for use in uses]
         try:
             if len(puts) == 1:
-                self.table.call("put_item", **puts[0])
-            elif puts:
-                self.table.call("transact_write_items", TransactItems=[{"Put": put} for put in puts])
+                answer = self.table.call("put_item", **puts[0])
+            else:
+                answer = self.table.call("transact_write_items", TransactItems=[{"Put": put} for put in puts])
         except Refused as refused:
             raise Replayed(self.table.read(_use, refused.item)) from None
+        # The TTL goes by that clock: of what has expired to it, nothing may be left.
+        check_clock(said_at(answer), f"the DynamoDB table {self.table.name}")
 
     def consumed(self) -> Iterator[Consumption]:
         """See `ReplayStore.consumed`."""

@@ -48,6 +48,12 @@ def hazards(info: Info) -> Iterator[Hazard]:
         )
 
 
+def server_time(info: Info) -> float | None:
+    """What the server's clock said, in epoch seconds; None where it does not tell."""
+    text = info.get("server_time_usec", "")
+    return int(text) / 1_000_000 if text.isdecimal() else None
+
+
 def confirms_disk(info: Info) -> bool:
     """Whether the server can say that a write is on its disk: WAITAOF, from Redis 7.2 on."""
     version = re.match(r"(\d+)\.(\d+)", info.get("redis_version", ""))

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from gate.clocks import check_clock, skew
 from gate.errors import ReplayUnavailable
 from gate.models import Severity
-from gate.replay.redishealth import confirms_disk, hazards, parse_info
+from gate.replay.redishealth import Info, confirms_disk, hazards, parse_info, server_time
 from gate.replay.redislink import Link
 from gate.replay.redisplace import Place
 from gate.replay.redistrouble import Trouble, explain
@@ -85,6 +86,8 @@ class Server:
         severity: Severity = "warning" if self.place.may_forget else "error"
         found = [(severity, hazard.message, hazard.fix) for hazard in hazards(info)]
         yield from found
+        if clock := skew(server_time(info), "the server"):
+            yield "error", clock, "Synchronise both clocks (NTP)."
         if not found and not confirms_disk(info):
             yield from lenient.lag()
 
@@ -146,11 +149,18 @@ class Server:
 
     def _open(self) -> Link:
         link = Link(self.place, self._address)
-        for hazard in hazards(link.info):
-            if not (hazard.forgets and self.place.may_forget):
-                link.close()
-                raise ReplayUnavailable(f"The {self.place.name} {hazard.message}.", hint=hazard.fix)
+        try:
+            self._check(link.info)
+        except ReplayUnavailable:
+            link.close()
+            raise
         return link
+
+    def _check(self, info: Info) -> None:
+        for hazard in hazards(info):
+            if not (hazard.forgets and self.place.may_forget):
+                raise ReplayUnavailable(f"The {self.place.name} {hazard.message}.", hint=hazard.fix)
+        check_clock(server_time(info), f"the {self.place.name}")
 
 
 def _moved(error: Any, asked: tuple[str, int]) -> tuple[str, int] | None:

@@ -1,4 +1,8 @@
-"""The replay store in one SQLite file (gate.sqlitefile)."""
+"""The replay store in one SQLite file (gate.sqlitefile).
+
+No use is ever deleted: the only clock at hand is the gate's own, and if that were wrong once, uses would be forgotten
+whose approvals still work. A use takes a fraction of the room that its record takes in the audit log.
+"""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -21,7 +25,6 @@ _PURPOSE = Purpose(
             repository TEXT NOT NULL, environment TEXT NOT NULL, sha TEXT NOT NULL, approver TEXT NOT NULL,
             run_id TEXT NOT NULL
         ) WITHOUT ROWID""",
-        "CREATE INDEX uses_by_expiry ON uses (expires_at)",
         """CREATE TABLE heads (
             repository TEXT NOT NULL, environment TEXT NOT NULL, seq INTEGER NOT NULL, record BLOB NOT NULL,
             written INTEGER NOT NULL, PRIMARY KEY (repository, environment)
@@ -30,8 +33,6 @@ _PURPOSE = Purpose(
     error=ReplayUnavailable,
     if_damaged="Before you start an empty one, wait until every approval has expired: it would let them be used again.",
 )
-_KEEP = 30 * 24 * 3600  # seconds after expires_at that a row is kept, for proving the audit log against it
-_PRUNE = 100  # rows deleted at most per consumption: more than it adds, and too few to be felt
 
 
 class SqliteStore:
@@ -44,7 +45,6 @@ class SqliteStore:
         """See `ReplayStore.consume`."""
         with self.file.transaction() as db:
             fresh = [use for use in uses if not _is_ours(db, use)]
-            _prune(db, now=max((use.used_at for use in fresh), default=0))
             db.executemany("INSERT INTO uses VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, fresh))
 
     def consumed(self) -> Iterator[Consumption]:
@@ -119,10 +119,3 @@ def _head(db: sqlite3.Connection, stream: Stream) -> Head | None:
         "SELECT seq, record, written FROM heads WHERE repository = ? AND environment = ?", stream
     ).fetchone()
     return Head(row[0], row[1], bool(row[2])) if row else None
-
-
-def _prune(db: sqlite3.Connection, now: int) -> None:
-    db.execute(
-        "DELETE FROM uses WHERE jti IN (SELECT jti FROM uses WHERE expires_at < ? ORDER BY expires_at LIMIT ?)",
-        (now - _KEEP, _PRUNE),
-    )

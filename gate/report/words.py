@@ -32,6 +32,7 @@ WORDS: dict[ReasonCode, str] = {
     "replay.used": "The approval had been used before",
     "replay.unavailable": "Whether the approval had been used could not be checked",
     "audit.unavailable": "The audit log could not be written",
+    "clock.mismatch": "A clock was wrong, so that what had been used or had expired could not be told",
     "checkout.mismatch": "The code in place was not the code that was approved",
     "bot.unavailable": "The deploy-bot could not be asked for an approval",
     "policy.invalid": "The policy was not usable",

@@ -48,9 +48,9 @@ class TestForged:
                 (book.world.token(sha=sha(50), environment="staging"), {}),
                 (book.world.token(sha=sha(50), repository="acme/other"), {}),
                 (book.world.token(sha=sha(50), run_id="8"), {}),
-                (book.world.token(sha=sha(50)), {"decided_at": int(book.world.now) + 631}),
                 (book.world.token(sha=sha(50)), {"decided_at": int(book.world.now) - 31}),
                 (book.world.token(sha=sha(50))[:-3] + "AAA", {}),
+                (book.world.token(sha=sha(50)), {"decided_at": int(book.world.now) + 631}),
             ]
         ):
             self.chained(book, tokens=(token,), **changes)
@@ -72,7 +72,7 @@ class TestForged:
         first = parse(book.file(8).read_bytes())
         book.world.now += 86400
         book.allow(60)
-        append(book.log, book.store, first)
+        book.force(first)
         assert book.faults() == [("reused", 11, 11)]
 
     def test_a_last_allowed_sha_that_skips_one(self, book: Book) -> None:

@@ -13,7 +13,7 @@ import pytest
 import gate.aws
 from gate import dynamotable
 from gate.dynamotable import Table
-from gate.errors import ReplayUnavailable, UsageError
+from gate.errors import ClockMismatch, ReplayUnavailable, UsageError
 from gate.models import Finding, Head
 from gate.replay import Replayed, ReplayStore, open_replay_store
 from tests.parts import Aws, free_port
@@ -369,6 +369,24 @@ def test_the_doctor_says_when_it_can_not_look_at_the_backups(reply: Reply, words
     assert words in finding.message
     assert finding.fix
     _is_clean(f"{finding}")
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(("seconds", "side"), [(290, ""), (-290, ""), (310, "behind"), (-310, "ahead of"), (None, "")])
+def test_a_use_counts_only_by_a_clock_that_agrees_with_that_of_aws(count: int, seconds: int | None, side: str) -> None:
+    date = "soon" if seconds is None else formatdate(time.time() + seconds, usegmt=True)
+    bill = {"TableName": "jti", "CapacityUnits": 1}
+    body = json.dumps({"ConsumedCapacity": bill if count == 1 else [bill]}).encode()
+    uses = [use(f"jti-{number}", "mine") for number in range(count)]
+    with middleman(lambda *_: Reply(200, body, {"Date": date})) as server:
+        store = _open("jti", server.endpoint)
+        if not side:
+            store.consume(uses)
+            return
+        with pytest.raises(ClockMismatch, match=rf"3\d\d s {side} that of the DynamoDB table jti") as caught:
+            store.consume(uses)
+    assert (caught.value.reason, "NTP" in caught.value.hint) == ("clock.mismatch", True)
 
 
 @pytest.mark.usefixtures("aws")

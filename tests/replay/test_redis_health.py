@@ -1,5 +1,6 @@
 """Redis: servers that may forget are refused before the first use, and the doctor says why."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,32 @@ def test_what_a_server_does_not_say_is_not_taken_for_granted(
     with middleman(lambda name, _: info(**fields) if name == "INFO" else PASS, redis_server.port) as between:
         assert words in _blocks(between.uri)
         assert "EVAL" not in between.seen
+
+
+@pytest.mark.parametrize(
+    ("seconds", "blocks", "said"),
+    [(20, "", ""), (-20, "", ""), (90, "", "90 s behind"), (-90, "", "90 s ahead of"),
+     (310, "310 s behind", "310 s behind"), (-310, "310 s ahead of", "310 s ahead of")],
+)  # fmt: skip
+def test_the_clock_is_held_against_that_of_the_server(
+    server: RedisServer, seconds: int, blocks: str, said: str
+) -> None:
+    def plan(name: str, _: int) -> str | bytes:
+        return info(server_time_usec=int((time.time() + seconds) * 1_000_000)) if name == "INFO" else PASS
+
+    with middleman(plan, server.port) as between:
+        if blocks:
+            assert f"clock is {blocks} that of the replay store" in _blocks(between.uri)
+            assert "EVAL" not in between.seen
+        ((severity, message),) = _findings(between.uri)
+        assert (severity, said in message) == ("error" if said else "ok", True)
+
+
+@pytest.mark.parametrize("told", [None, "", "soon", "-1"])
+def test_a_server_that_does_not_tell_the_time_is_not_held_to_it(redis_server: RedisServer, told: str | None) -> None:
+    plan = lambda name, _: info(server_time_usec=told) if name == "INFO" else PASS  # noqa: E731
+    with middleman(plan, redis_server.port) as between:
+        open_replay_store(between.uri, None).consume([use(f"jti-{told}", "mine")])
 
 
 # Whether a write is on the disk
