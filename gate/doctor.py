@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gate.audit import START_ANEW, parse_record_path
-from gate.chain import WRONG_CLOCK, anchored, newest
+from gate.chain import WRONG_CLOCK, anchored, check_end, newest
 from gate.checkout import find
 from gate.errors import AuditUnavailable, Denied, GateError
 from gate.keys import REVOKED, PublicKey, TrustedKey
@@ -187,21 +187,25 @@ def _examine_heads(replay: "ReplayStore", audit: "AuditLog", now: int) -> Iterat
 def _examine_head(replay: "ReplayStore", audit: "AuditLog", stream: Stream, head: Head) -> Iterator[Finding]:
     """Whether the log ends where the replay store says, and as it says."""
     subject = f"audit {stream.path}"
+    stands = audit.get(stream, head.seq)
     try:
         anchored(stream, head)
+        check_end(audit, stream, head)
     except AuditUnavailable as error:
-        yield Finding("error", subject, error.message, "gate audit verify")
-    stands = audit.get(stream, head.seq)
+        if replay.head(stream) != head:  # a gate at work has gone on since it was read
+            return
+        yield Finding("error", subject, error.message, error.hint)
     if stands is None and not head.written:
         message = f"record {head.seq:,} is still to be written; the replay store has its bytes"
         yield Finding("warning", subject, message, "The next run of the gate writes it.")
-    elif stands != head.record:
+    elif stands is None:
+        message = (
+            f"the log is older than the replay store, or was cut: record {head.seq:,}, the newest, is gone from it"
+        )
+        yield Finding("error", subject, message, "Bring back what is missing; gate audit verify names all of it.")
+    elif stands != head.record and head.written:
         message = f"record {head.seq:,} is not the one that the replay store anchors"
         yield Finding("error", subject, message, "gate audit verify")
-    # A gate at work may have gone on since the head was read.
-    if audit.get(stream, head.seq + 1) is not None and replay.head(stream) == head:
-        message = f"the log goes on after record {head.seq:,}, where the replay store says that it ends"
-        yield Finding("error", subject, message, f"The replay store is an older copy, or of another log. {START_ANEW}")
 
 
 def _examine_headless(replay: "ReplayStore", audit: "AuditLog", known: Collection[Stream]) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gate.attempt import Attempt, internal_error
-from gate.chain import anchored, append, check_clock
+from gate.chain import append, check_next
 from gate.deployment import Deployment
 from gate.errors import AuditUnavailable, Denied, ReplayUnavailable, UsageError
 from gate.models import Decision
@@ -130,14 +130,12 @@ class Gate:
             attempt.skip("passkey", "none asked for, none given")
 
     def _check_reach(self, attempt: Attempt) -> None:
-        """Both stores answer these credentials: the stream's head, and its record."""
+        """Both stores answer these credentials, and agree on where the stream ends."""
         stream = attempt.deployment.stream
-        head = self._replay.head(stream)
-        if head:
-            check_clock(anchored(stream, head), attempt.now)
+        self._replay.head(stream)
         attempt.skip("replay", "the store answers; nothing was used")
         attempt.step = "record"
-        self._audit.get(stream, head.seq if head else 1)
+        check_next(self._audit, self._replay, stream, attempt.now)
         attempt.skip("record", "the log answers; nothing was written")
 
     def _separate(self, attempt: Attempt) -> None:

@@ -58,6 +58,9 @@ class Sink:
         """Where it went."""
         return "sink:"
 
+    def get(self, *_: Any) -> None:
+        """Nothing."""
+
 
 MEMORY = MemoryStore()
 

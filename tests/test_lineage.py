@@ -284,6 +284,7 @@ class TestForged:
             deployment = replace(deployment, repository="acme/other")
         elif forged == "late":
             changes["decided_at"] = now + 3600
+            shop.world.now += 3600
         token = issuer.issue(deployment, ALICE, now=now, ttl=600)
         if forged == "approver":
             changes["approvals"] = [decode(token).summary() | {"approver": BOB}]

@@ -17,8 +17,8 @@ from gate.uris import parse_uri
 MAX_RECORD = 256 * 1024  # bytes: a head has to fit into one DynamoDB item, which ends at 400 KB
 
 
-# What to do once the replay store is lost. Both at once: the new store would hand a run that the old log blocked to the
-# new one as its first record.
+# What to do once the replay store is lost, or is an older copy. Both at once: a new store can't go on from the old log,
+# and an older one would begin a new log in the middle.
 START_ANEW = (
     "Wait until every approval has expired (the longest max_age). Then, in one change, give the policy a new replay "
     "store (for SQLite: another file, or remove replay.db, for blocked runs have made a new one) and a new audit "

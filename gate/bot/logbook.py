@@ -8,7 +8,7 @@ from gate import __version__
 from gate.audit import AuditLog
 from gate.bot.errors import Unavailable
 from gate.bot.request import Declined, Given
-from gate.chain import append
+from gate.chain import append, end
 from gate.deployment import Deployment
 from gate.errors import Denied, GateError
 from gate.record import BOT_STREAM, EventKind, Happening, digest
@@ -27,11 +27,9 @@ class Logbook:
         self._clock = clock
 
     def check(self) -> None:
-        """Check that both stores can be read."""
+        """Check that both stores can be read, and agree."""
         try:
-            audit, heads = self._stores()
-            head = heads.head(BOT_STREAM)
-            audit.get(BOT_STREAM, head.seq if head else 1)
+            end(*self._stores(), BOT_STREAM)
         except GateError as error:
             raise Unavailable(f"The bot's own log can't be used: {error.message}", hint=error.hint) from None
 

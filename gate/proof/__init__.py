@@ -6,7 +6,7 @@ It streams: memory grows with the number of streams and of approvals that have n
 from collections.abc import Iterator, Sequence
 
 from gate.audit import AuditLog
-from gate.models import Consumption, Stream
+from gate.models import Consumption, Head, Stream
 from gate.policy import Policy
 from gate.proof.events import Event, Fault, FaultKind, Note, Step
 from gate.proof.places import Places, survey
@@ -43,7 +43,7 @@ def _events(log: AuditLog, heads: ReplayStore | None, policies: Sequence[Policy]
     ends: dict[Stream, int] = {}
     yield from survey(log, heads, ends)
     gaps: set[Stream | None] = set()
-    anchors = {stream: heads.head(stream) if heads else None for stream in sorted(ends)}
+    anchors = {stream: _anchor(heads, stream, ends[stream]) for stream in sorted(ends)}
     lasts = {stream: head.seq if head else ends[stream] for stream, head in anchors.items()}
     places = Places(log, lasts.items())
     for stream, head in anchors.items():
@@ -53,6 +53,12 @@ def _events(log: AuditLog, heads: ReplayStore | None, policies: Sequence[Policy]
             yield event
     for use in unrecorded.values():
         yield _unrecorded(use, now, may_be_removed=use.stream in gaps)
+
+
+def _anchor(heads: ReplayStore | None, stream: Stream, end: int) -> Head | None:
+    """The head of a stream whose last record of interest is number `end`, unless it is an older one."""
+    head = heads.head(stream) if heads else None
+    return head if head and head.seq >= end else None
 
 
 def _unrecorded(use: Consumption, now: int, *, may_be_removed: bool) -> Event:

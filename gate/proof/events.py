@@ -9,8 +9,8 @@ FaultKind = Literal[
     "removed",  # no record stands where one belongs
     "altered",  # its digest is not the one that the next record, or the anchor, names
     "misplaced",  # it is a record of another place
-    "inserted",  # it stands beyond the head
-    "unanchored",  # its stream has no usable head in the replay store
+    "inserted",  # it stands beyond the head, and does not follow it
+    "unanchored",  # its stream has no usable head in the replay store, or one that is older than the log
     "forged",  # it allows, but its own tokens don't
     "unproved",  # it allows, and no policy that was given lists its key
     "reused",  # it allows with an approval that an earlier record had used up

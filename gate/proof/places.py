@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from gate.audit import AuditLog, NotARecord, RecordPath, parse_record_path
-from gate.models import Stream
+from gate.chain import Outdated, check_end
+from gate.errors import AuditUnavailable
+from gate.models import Head, Stream
 from gate.proof.events import Event, Fault, Note
 from gate.replay import ReplayStore
 from gate.text import plural, printable
@@ -68,11 +70,37 @@ class _Anchors:
         """Which of these stand beyond the heads still, which are read again, for the log may have grown meanwhile."""
         for stream, found in sorted(self._beyond.items()):
             head = self._heads.head(stream)
-            self._ends[stream] = newest = head.seq if head else 0
-            message = f"beyond record {newest:,}, the newest that the replay store anchors"
-            for seq in sorted(found):
-                if seq > newest:
-                    yield Fault("inserted", message, stream, seq, seq, self._log.uri(stream, seq), unread=True)
+            newest = head.seq if head else 0
+            beyond = sorted(seq for seq in found if seq > newest)
+            self._ends[stream] = newest
+            known = self._known(stream, head) if beyond else None
+            if known is not None:
+                self._ends[stream] = beyond[-1]
+                yield outdated(stream, known + 1, beyond[-1], self._log.uri(stream, known + 1))
+                continue
+            message = f"beyond record {newest:,}, the newest that the replay store anchors, and does not follow it"
+            for seq in beyond:
+                yield Fault("inserted", message, stream, seq, seq, self._log.uri(stream, seq), unread=True)
+
+    def _known(self, stream: Stream, head: Head | None) -> int | None:
+        """Up to which record an older replay store knows the stream; None where it is none, or that can't be told."""
+        try:
+            check_end(self._log, stream, head)
+        except Outdated as error:
+            return error.known
+        except AuditUnavailable:
+            return None
+        return None
+
+
+def outdated(stream: Stream, first: int, last: int, uri: str) -> Fault:
+    """The replay store knows nothing of these records, which follow the newest that it knows."""
+    known = f"record {first - 1:,} is the newest that it knows" if first > 1 else "it knows none of this stream"
+    message = (
+        f"the replay store is older than the log ({known}): it was lost, or restored from an older copy, unless others "
+        "than gates wrote these records"
+    )
+    return Fault("unanchored", message, stream, first, last, uri)
 
 
 class Places:

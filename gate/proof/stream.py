@@ -10,7 +10,7 @@ from gate.policy import Policy
 from gate.proof.events import Event, Fault, FaultKind, Note, Step
 from gate.proof.evidence import Evidence, prove_allow
 from gate.proof.links import Conviction, Links
-from gate.proof.places import Places
+from gate.proof.places import Places, outdated
 from gate.proof.used import Used
 from gate.record import START, AnyRecord, Record, RecordError, digest, last_allowed, parse
 from gate.reverify import Unproved
@@ -150,8 +150,17 @@ class Walk:
     def _end(self) -> Iterator[Event]:
         if self._head is not None:
             broken = self._digest not in (None, digest(self._head.record))
+            if broken and self._is_outdated(self._head):
+                seq = self._head.seq
+                yield outdated(self._stream, seq, seq, self._log.uri(self._stream, seq))
+                broken = False
             yield from self._convict(self._links.add(broken=broken))
         yield from self._convict(self._links.close())
+
+    def _is_outdated(self, head: Head) -> bool:
+        """Whether another record that follows the same one was written in place of the head's, which never was."""
+        follows = anchored(self._stream, head).previous
+        return not head.written and self._before is not None and self._before.previous == follows
 
     def _convict(self, convictions: Iterator[Conviction]) -> Iterator[Event]:
         for seq, alone in convictions:

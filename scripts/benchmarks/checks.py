@@ -110,6 +110,9 @@ class _MemoryLog:
         self._records[stream, seq] = record
         return self.uri(stream, seq)
 
+    def get(self, stream: Stream, seq: int) -> bytes | None:
+        return self._records.get((stream, seq))
+
     def uri(self, stream: Stream, seq: int) -> str:
         return f"memory:{stream.path}/{seq}"
 

@@ -11,12 +11,10 @@ import pytest
 
 from gate.audit import open_audit_log
 from gate.chain import append
-from gate.clocks import FAR_OFF
-from gate.errors import AuditUnavailable, ClockMismatch, ReplayUnavailable
+from gate.errors import AuditUnavailable, ReplayUnavailable
 from gate.models import Head, Stream
 from gate.record import parse
-from gate.replay.memory import MemoryStore
-from tests.audit.book import STREAM, Book, Nowhere, entry, faults, happening, notes, sha, steps
+from tests.audit.book import STREAM, Book, Nowhere, entry, faults, notes, sha, steps
 from tests.audit.proxy import proxy
 from tests.parts import Aws
 
@@ -71,26 +69,6 @@ class TestOneWriter:
         book.store.advance(STREAM, stolen, 0)
         with pytest.raises(AuditUnavailable, match="another place"):
             book.append(entry(book.world, 2))
-
-    @pytest.mark.parametrize("made", [entry, happening])
-    def test_a_record_far_before_the_newest_blocks(self, book: Book, made: Any) -> None:
-        book.append(made(book.world, 1))
-        book.world.now -= FAR_OFF
-        book.append(made(book.world, 2))
-        book.world.now -= FAR_OFF + 1
-        with pytest.raises(ClockMismatch, match="301 s behind record 2 of acme/shop/production"):
-            book.append(made(book.world, 3))
-        assert book.faults() == []
-        book.world.now += 400 * 86400
-        book.append(made(book.world, 3))
-
-    def test_a_replay_store_that_was_lost_blocks(self, book: Book) -> None:
-        book.write(2)
-        book.store = MemoryStore()
-        for _ in range(2):
-            with pytest.raises(AuditUnavailable, match="Another record") as caught:
-                book.append(entry(book.world, 9))
-        assert "new audit prefix" in caught.value.hint
 
     def test_a_head_that_can_not_be_settled_is_no_matter(self, book: Book) -> None:
         store = Wrapped(book.store, settle=raising(ReplayUnavailable("down")))

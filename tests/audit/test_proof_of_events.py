@@ -86,7 +86,7 @@ class TestTampered:
     def test_an_inserted_event(self, book: Book) -> None:
         head = book.file(6).read_bytes()
         book.file(7).write_bytes(compose(happening(book.world, 99), parse(head), digest(head)))
-        assert book.faults() == [("inserted", 7, 7)]
+        assert book.faults() == [("unanchored", 7, 7)]
 
     def test_an_event_in_place_of_an_allow(self, book: Book) -> None:
         before = book.file(2).read_bytes()

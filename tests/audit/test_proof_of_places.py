@@ -105,8 +105,17 @@ class TestInserted:
     def test_at_the_end_with_whole_links(self, book: Book) -> None:
         head = book.file(COUNT).read_bytes()
         book.file(COUNT + 1).write_bytes(compose(entry(book.world, 99), parse(head), digest(head)))
-        assert book.faults() == [("inserted", COUNT + 1, COUNT + 1)]
+        assert book.faults() == [("unanchored", COUNT + 1, COUNT + 1)], (
+            "as in a log whose replay store is an older copy"
+        )
         assert book.faults(offline=True) == []
+
+    def test_at_the_end_without_them(self, book: Book) -> None:
+        before = book.file(COUNT - 1).read_bytes()
+        changes = {"seq": COUNT + 1, "message": "x"}
+        made = book.members(COUNT) | changes | {"previous": digest(before)}
+        book.file(COUNT + 1).write_bytes(canonical(made))
+        assert book.faults() == [("inserted", COUNT + 1, COUNT + 1)]
 
     def test_a_run_is_told_once_and_in_order(self, book: Book) -> None:
         for seq in (*range(COUNT + 10, COUNT, -1), COUNT + 12):
