@@ -159,6 +159,11 @@ def code(error: BaseException) -> str:
     return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z.]{1,64}|[0-9]{3}", value) else ""
 
 
+def is_denied(error: BaseException) -> bool:
+    """Whether AWS knows who asks, and does not let them."""
+    return code(error) in ("AccessDenied", "AccessDeniedException", "403")
+
+
 def explain(error: BaseException, what: str, docs: str = "docs/operations.md") -> Trouble:
     """Put any exception of the SDK into words; `what` names the thing asked, e.g. "The DynamoDB table gate-jti".
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from gate.audit import START_ANEW, parse_record_path
 from gate.chain import WRONG_CLOCK, anchored, check_end, newest
@@ -135,6 +135,19 @@ def examine_state(policy: Policy, base: Path | None) -> Iterator[Finding]:
             yield Finding("warning", f"{field} {text}", message, fix)
 
 
+@runtime_checkable
+class Tried(Protocol):
+    """A store for which it takes a right to write that others don't have who may read it."""
+
+    def may_write(self) -> bool:
+        """Whether these credentials may write it, by a write that changes nothing.
+
+        Raises:
+            GateError: that can't be told.
+        """
+        ...
+
+
 def examine_stores(replay: "ReplayStore", audit: "AuditLog", now: int) -> Iterator[Finding]:
     """Whether both stores answer, are set up as they must be, and agree about the newest record of each stream."""
     findings = [*replay.diagnose(), *audit.diagnose()]
@@ -142,9 +155,27 @@ def examine_stores(replay: "ReplayStore", audit: "AuditLog", now: int) -> Iterat
     if any(finding.severity == "error" for finding in findings):
         return
     try:
+        yield from _examine_rights(replay, audit)
         yield from _examine_heads(replay, audit, now)
     except GateError as error:
         yield Finding("error", "audit", error.message, error.hint)
+
+
+def _examine_rights(replay: "ReplayStore", audit: "AuditLog") -> Iterator[Finding]:
+    """Whether a gate with these credentials could write. Who may write neither store is taken for an auditor."""
+    stores = {"replay store": replay, "audit log": audit}
+    may = {name: store.may_write() for name, store in stores.items() if isinstance(store, Tried)}
+    is_auditor = len(may) == len(stores) and not any(may.values())
+    for name, allowed in may.items():
+        if allowed:
+            yield Finding("ok", name, "can be written with these credentials")
+        elif is_auditor:
+            message = "can't tell whether the gate can write it: these credentials may write neither store"
+            yield Finding("warning", name, message, "Run gate doctor as the gate does, with its role.")
+        else:
+            message = "can't be written: AWS denies it to these credentials"
+            fix = "Grant what docs/operations.md lists; see the resource's own policy too."
+            yield Finding("error", name, message, fix)
 
 
 def examine_bases(policy: Policy, replay: "ReplayStore", audit: "AuditLog") -> Iterator[Finding]:

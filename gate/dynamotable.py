@@ -105,6 +105,22 @@ class Table:
             raise self._unavailable(ValueError("not an answer of DynamoDB"))
         return answer
 
+    def may(self, operation: str, **parameters: Any) -> bool:
+        """Whether these credentials may do what a condition that can't hold keeps from being done.
+
+        Raises:
+            GateError: that can't be told, or the server did it all the same.
+        """
+        try:
+            getattr(self.client, operation)(TableName=self.name, **parameters)
+        except Exception as error:  # noqa: BLE001 (whatever the SDK raises is told)
+            if aws.code(error) == "ConditionalCheckFailedException":
+                return True
+            if aws.is_denied(error):
+                return False
+            raise self._unavailable(error) from None
+        raise self._error(f"{self.what} wrote against a condition.", hint="Use a server that minds conditions.")
+
     def scan(self, **parameters: Any) -> Iterator[Item]:
         """Every item, page by page.
 
@@ -160,7 +176,7 @@ class Table:
 
     def explain(self, error: Exception) -> aws.Trouble:
         """Put any exception of the SDK into words."""
-        if self.owned and aws.code(error) == "AccessDeniedException":  # DynamoDB does not tell the two apart
+        if self.owned and aws.is_denied(error):  # DynamoDB does not tell the two apart
             return aws.Trouble(
                 f"{self.what} refuses: these credentials are of another account than its URI says, or lack rights.",
                 f"Check owner= in the URI, and whose credentials they are; then grant what {self.docs} lists.",

@@ -14,6 +14,7 @@ from gate.models import Finding, Stream
 from gate.text import printable
 from gate.uris import parse_uri
 
+PROBE = ".gate-doctor"  # what the doctor may leave in a log, and no record
 MAX_RECORD = 256 * 1024  # bytes: a head has to fit into one DynamoDB item, which ends at 400 KB
 
 

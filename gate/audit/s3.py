@@ -2,8 +2,9 @@
 
 IAM actions. The gate: `s3:PutObject` and `s3:GetObject` on the prefix, `s3:ListBucket` on the bucket (without which AWS
 answers 403, not 404, where there is no record). An auditor: `s3:GetObject`, `s3:ListBucket`. `gate doctor` besides:
-`s3:GetBucketVersioning`, `s3:GetBucketObjectLockConfiguration`, `s3:GetBucketPolicy`. Object Lock
-protects versions, not names, so deny `s3:DeleteObject` and `s3:BypassGovernanceRetention` to all of them.
+`s3:GetBucketVersioning`, `s3:GetBucketObjectLockConfiguration`, `s3:GetBucketPolicy`; with the gate's own rights alone
+it can tell whether records can be written. Object Lock protects versions, not names, so deny `s3:DeleteObject` and
+`s3:BypassGovernanceRetention` to all of them.
 """
 
 import random
@@ -13,18 +14,20 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gate.audit import MAX_RECORD, NotARecord, Occupied, RecordPath
+from gate.audit import MAX_RECORD, PROBE, NotARecord, Occupied, RecordPath, parse_record_path
 from gate.audit.s3health import examine
-from gate.aws import CONNECTIONS, check_options, client, code, explain, speaks_in_clear
+from gate.aws import CONNECTIONS, check_options, client, code, explain, is_denied, speaks_in_clear
 from gate.errors import AuditUnavailable, UsageError
 from gate.models import Finding, Stream
 from gate.text import printable
 from gate.uris import Uri
 
 _AHEAD = 2 * CONNECTIONS  # records in flight or in hand: what bounds the memory
+_OTHER_MD5 = "AAAAAAAAAAAAAAAAAAAAAA=="  # well formed, and that of nothing we send
 _jitter = random.SystemRandom()
 
 
@@ -138,6 +141,46 @@ class Bucket:
         days = int(self._query.get("retention_days", "0"))
         yield from examine(subject, f"{self._bucket}/{self._prefix}", self._settings, days)
 
+    def may_write(self) -> bool:
+        """Whether these credentials may write a record, by a write that changes nothing.
+
+        It is one onto a record that is there, as every gate makes it: only if none is there. Should the server not mind
+        that, it writes what stood there. In a log without records it is one that arrives damaged.
+
+        Raises:
+            AuditUnavailable: that can't be told, or the server does not mind conditions.
+        """
+        page = islice(self.listing(), 1000)
+        place = next(filter(None, map(parse_record_path, page)), None)
+        record = self.get(*place) if place else None
+        with self._explained():
+            try:
+                if place and record is not None:
+                    written_over = self._create(self._key(*place), record)
+                else:
+                    written_over = self._send_damaged()
+            except Exception as error:
+                if is_denied(error):
+                    return False
+                raise
+        if written_over:
+            raise AuditUnavailable(
+                f"{self._what} writes over a record that is there already.",
+                hint="Use S3 itself, or a server that minds If-None-Match.",
+            )
+        return True
+
+    def _send_damaged(self) -> bool:
+        """Send an object whose digest is another one's: S3 looks at the sender's rights, and then refuses it."""
+        try:
+            self._client.put_object(
+                Bucket=self._bucket, Key=f"{self._prefix}{PROBE}", Body=b"", ContentMD5=_OTHER_MD5, IfNoneMatch="*"
+            )
+        except Exception as error:
+            if code(error) not in ("BadDigest", "PreconditionFailed"):
+                raise
+        return False  # a server that took it has a file now that no proof minds, and gets no second one
+
     def object(self, key: str, limit: int) -> bytes | None:
         """At most the first `limit` bytes of an object, None where there is none.
 
@@ -212,7 +255,7 @@ class Bucket:
         except AuditUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 (whatever the SDK raises, the log did not answer)
-            if self._owner and code(error) in ("AccessDenied", "403"):  # S3 tells the two apart to nobody
+            if self._owner and is_denied(error):  # S3 tells the two apart to nobody
                 raise AuditUnavailable(
                     f"{self._what} belongs to another account than its URI says, or AWS denies access.",
                     hint="Check owner= in the URI; then grant the actions that docs/operations.md lists.",

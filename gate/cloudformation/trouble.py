@@ -49,6 +49,6 @@ def refused(error: BaseException, what: str) -> UsageError:
         said = fit(str(error).partition(" operation: ")[2])
         return UsageError(f"AWS does not take what {what[0].lower()}{what[1:]} is to be.", actual=said)
     trouble = aws.explain(error, what)
-    if code in ("AccessDenied", "AccessDeniedException", "403"):
+    if aws.is_denied(error):
         return UsageError(trouble.message, hint="Deploy as somebody who may; docs/aws.md lists what it takes.")
     return UsageError(trouble.message, hint=trouble.hint)

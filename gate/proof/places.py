@@ -5,7 +5,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from gate.audit import AuditLog, NotARecord, RecordPath, parse_record_path
+from gate.audit import PROBE, AuditLog, NotARecord, RecordPath, parse_record_path
 from gate.chain import Outdated, check_end
 from gate.errors import AuditUnavailable
 from gate.models import Head, Stream
@@ -14,8 +14,10 @@ from gate.replay import ReplayStore
 from gate.text import plural, printable
 
 _PATIENCE = 10_000  # empty places in a row, after which no more are looked at
-# What the desktops of macOS and Windows, and NFS, leave in a folder that was only looked at or copied.
-_LEFT_BEHIND = re.compile(r"(?:.*/)?(?:\.DS_Store|\._[^/]*|\.nfs[0-9A-Fa-f]+|(?i:thumbs\.db|desktop\.ini))", re.DOTALL)
+# What the desktops of macOS and Windows, NFS, and the doctor leave where they only looked or copied.
+_LEFT_BEHIND = re.compile(
+    rf"(?:.*/)?(?:\.DS_Store|\._[^/]*|\.nfs[0-9A-Fa-f]+|{re.escape(PROBE)}|(?i:thumbs\.db|desktop\.ini))", re.DOTALL
+)
 
 
 def survey(log: AuditLog, heads: ReplayStore | None, ends: dict[Stream, int]) -> Iterator[Event]:

@@ -66,20 +66,24 @@ class Walk:
 
     def _place(self, seq: int, found: bytes | NotARecord | None) -> Iterator[Event]:
         if found is None and self._head and self._head.seq == seq:
-            found = self._head.record
-            if self._head.written:
-                yield self._fault("removed", seq, _NOTHING)
-            else:
-                yield Note(
-                    f"{self._log.uri(self._stream, seq)} is still to be written; the replay store has its bytes."
-                )
-        if found is None:
+            yield from self._missing(self._head)
+        elif found is None:
             yield from self._unknown(self._fault("removed", seq, _NOTHING))
         elif isinstance(found, NotARecord):
             fault = self._fault("altered", seq, f"something else stands here: {found.message}")
             yield from self._unknown(fault._replace(unread=True))
         else:
             yield from self._bytes(seq, found)
+
+    def _missing(self, head: Head) -> Iterator[Event]:
+        """The newest record is not in the log, so it counts as no decision; the head has its bytes, which prove as much
+        as if it were."""
+        if head.written:
+            yield self._fault("removed", head.seq, _NOTHING)
+        else:
+            uri = self._log.uri(self._stream, head.seq)
+            yield Note(f"{uri} is still to be written, and is not counted; the replay store has its bytes.")
+        yield from (event for event in self._bytes(head.seq, head.record) if not isinstance(event, Step))
 
     def _bytes(self, seq: int, data: bytes) -> Iterator[Event]:
         try:

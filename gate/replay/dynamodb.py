@@ -103,6 +103,13 @@ class DynamoStore:
         """See `ReplayStore.diagnose`."""
         return examine(self.table, "replay store", ["jti"], "approval", flaws)
 
+    def may_write(self) -> bool:
+        """Whether these credentials may consume; nothing is, by a condition that can't hold."""
+        use = Consumption("doctor", "doctor", 0, 0, Stream("deploy-gate/doctor", "doctor"), "", "")
+        put = self._put(use) | {"ConditionExpression": "nonce = :nonce AND nonce <> :nonce"}
+        del put["TableName"]
+        return self.table.may("put_item", **put)
+
     def _put(self, use: Consumption) -> dict[str, Any]:
         values = use._asdict() | use.stream._asdict()
         del values["stream"]

@@ -8,12 +8,16 @@ from threading import Thread
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-CONFLICT = b"<Error><Code>ConditionalRequestConflict</Code><Message>again</Message></Error>"
+_REFUSALS = {
+    "deny": (403, b"<Error><Code>AccessDenied</Code><Message>Access Denied to 123456789012</Message></Error>"),
+    "conflict": (409, b"<Error><Code>ConditionalRequestConflict</Code><Message>again</Message></Error>"),
+}
+_FORGOTTEN = {"if-none-match", "content-md5"}
 
 
 class Proxy(NamedTuple):
     """`tricks` is what happens to the next PUTs: "lose" the answer, "swallow" the request but say yes, say "conflict",
-    or "pass" it on."""
+    "deny" it, "forget" the conditions and the digest that it holds, or "pass" it on."""
 
     endpoint: str
     tricks: list[str]
@@ -36,11 +40,13 @@ def proxy(endpoint: str, agreeing: bytes | None = None) -> Iterator[Proxy]:
             if agreeing is not None or trick == "swallow":
                 self.answer(200, agreeing or b"", {})
                 return
-            if trick == "conflict":
-                self.answer(409, CONFLICT, {"Content-Type": "application/xml"})
+            if trick in _REFUSALS:
+                self.answer(*_REFUSALS[trick], {"Content-Type": "application/xml"})
                 return
+            dropped = _FORGOTTEN if trick == "forget" else set()
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
             upstream = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=10)
-            upstream.request(self.command, self.path, body, dict(self.headers))
+            upstream.request(self.command, self.path, body, headers)
             answer = upstream.getresponse()
             data = answer.read()
             upstream.close()
