@@ -11,7 +11,7 @@ from gate.git import SECONDS, GitFailed, output
 from gate.models import Check
 from gate.scope import parse_repository, parse_sha
 from gate.text import printable
-from gate.verification import CHECKS
+from gate.trace import EXPECTED, CheckName
 
 _GLANCE = 1.0  # seconds to look for changed files, where the policy does not ask for it
 _MOST_NAMED = 3
@@ -69,7 +69,10 @@ def check_checkout(checkout: Path | None, sha: str, *, clean: bool) -> Check:
         )
     changed = _changed(checkout, sha, clean=clean)
     return Check(
-        "checkout", "warn" if changed else "pass", CHECKS["checkout"], f"{sha}{changed and f', but {changed}'}"
+        "checkout",
+        "warn" if changed else "pass",
+        EXPECTED[CheckName.CHECKOUT],
+        f"{sha}{changed and f', but {changed}'}",
     )
 
 

@@ -1,18 +1,22 @@
 """The gate: checks, then consumes, then records, and only then allows (docs/reference.md, "Verification")."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gate.attempt import Attempt, internal_error
+from gate.attempt import Attempt, News, internal_error
 from gate.chain import append, check_next
 from gate.deployment import Deployment
 from gate.errors import AuditUnavailable, Denied, ReplayUnavailable, UsageError
-from gate.models import Decision
-from gate.policy import Environment, Policy
+from gate.models import Commit, Decision
+from gate.policy import Policy
 from gate.text import plural
-from gate.verification import check_age, check_anyone, check_deployment, check_passkeys, check_separation, verify
+from gate.tokens import Approval
+from gate.trace import CheckName
+from gate.verification import check_anyone, judge
 from gate.wiring import load_policy
 
 if TYPE_CHECKING:
@@ -79,7 +83,8 @@ class Gate:
 
     def deny(self, denial: Denied, tokens: Sequence[str], deployment: Deployment) -> Decision:
         """Record that it came to nothing that could be checked: somebody declined, or nobody approved in time."""
-        attempt = Attempt(self.policy, deployment, int(self._clock()), step="request")
+        attempt = Attempt(self.policy, deployment, int(self._clock()))
+        denial.step = "request"
         attempt.fail(denial)
         return self._record(attempt, tokens)
 
@@ -97,65 +102,74 @@ class Gate:
         return attempt
 
     def _decide(self, attempt: Attempt, tokens: Sequence[str]) -> None:
-        deployment = attempt.deployment
-        if attempt.is_dry:
-            attempt.awaited(check_deployment(deployment, self.policy))
-        else:
-            attempt.verified(verify(tokens, deployment, self.policy, attempt.now))
-        environment = self.policy.environments[deployment.environment]
-        if environment.separation_of_duties:
-            attempt.step = "separation"
-            self._separate(attempt)
-        else:
-            attempt.skip("separation", "the policy turns it off")
-        if not attempt.is_dry:
-            self._check_terms(attempt, environment)
-        attempt.step = "checkout"
+        trace, deployment = attempt.trace, attempt.deployment
+        approvals = self._expect(attempt) if attempt.is_dry else self._judge(attempt, tokens)
+        trace.step = CheckName.CHECKOUT
         from gate.checkout import check_checkout  # noqa: PLC0415 (paid for when used)
 
-        attempt.add(check_checkout(self._checkout, deployment.sha, clean=environment.clean_checkout))
-        attempt.step = "replay"
+        clean = self.policy.environments[deployment.environment].clean_checkout
+        trace.add(check_checkout(self._checkout, deployment.sha, clean=clean))
+        trace.step = CheckName.REPLAY
         if attempt.is_dry:
             return self._check_reach(attempt)
-        self._replay.consume([attempt.consumption(approval) for approval in attempt.approvals])
-        return attempt.ok("replay", "used now, once")
+        self._replay.consume([attempt.consumption(approval) for approval in approvals])
+        return trace.ok(CheckName.REPLAY, "used now, once")
 
-    def _check_terms(self, attempt: Attempt, environment: Environment) -> None:
-        check_age(attempt.approvals, environment)
-        attempt.ok("age", f"at most {environment.max_age} s")
-        attempt.step = "passkey"
-        if proved := check_passkeys(attempt.approvals, environment, self.policy):
-            attempt.ok("passkey", f"of {', '.join(approval.approver for approval in proved)}")
+    def _judge(self, attempt: Attempt, tokens: Sequence[str]) -> tuple[Approval, ...]:
+        """The approvals, every check of which passed."""
+        commits = partial(self._commits, attempt)
+        with _doubted(attempt):
+            approvals = judge(
+                tokens, attempt.deployment, self.policy, attempt.now, commits=commits, trace=attempt.trace
+            )
+        self._look_back(attempt)
+        return approvals
+
+    def _expect(self, attempt: Attempt) -> tuple[Approval, ...]:
+        """No approvals, once it is seen that the policy would take some."""
+        deployment, trace = attempt.deployment, attempt.trace
+        judge((), deployment, self.policy, attempt.now, only=[CheckName.DEPLOYMENT], trace=trace)
+        attempt.awaited()
+        trace.step = CheckName.SEPARATION
+        if self.policy.environments[deployment.environment].separation_of_duties:
+            commits = self._commits(attempt)
+            with _doubted(attempt):
+                check_anyone(deployment, self.policy, commits)
+            self._look_back(attempt)
         else:
-            attempt.skip("passkey", "none asked for, none given")
+            trace.skip(CheckName.SEPARATION, "the policy turns it off")
+        return ()
+
+    def _commits(self, attempt: Attempt) -> tuple[Commit, ...]:
+        """The commits that are new since what was allowed before."""
+        from gate.lineage import Lineage  # noqa: PLC0415 (paid for when used)
+
+        deployment, history = attempt.deployment, self._known_history()
+        lineage = Lineage(self._audit, self._replay, deployment, self.policy)
+        commits = tuple(history.commits(deployment.repository, lineage.shas(history), deployment.sha))
+        attempt.news = News(commits, tuple(lineage.given), lineage.doubt)
+        return commits
+
+    def _look_back(self, attempt: Attempt) -> None:
+        """Tell where it goes back from what was allowed last."""
+        if attempt.news is None:
+            return
+        from gate.rollback import rollback  # noqa: PLC0415 (paid for when used)
+
+        commits, allowed, _ = attempt.news
+        deployment = attempt.deployment
+        attempt.rollback = rollback(self._known_history(), deployment.repository, allowed, deployment.sha)
+        told = ". ".join(filter(None, [plural(len(commits), "commit"), attempt.rollback]))
+        attempt.trace.ok(CheckName.SEPARATION, told)
 
     def _check_reach(self, attempt: Attempt) -> None:
         """Both stores answer these credentials, and agree on where the stream ends."""
         stream = attempt.deployment.stream
         self._replay.head(stream)
-        attempt.skip("replay", "the store answers; nothing was used")
-        attempt.step = "record"
+        attempt.trace.skip(CheckName.REPLAY, "the store answers; nothing was used")
+        attempt.trace.step = CheckName.RECORD
         check_next(self._audit, self._replay, stream, attempt.now)
-        attempt.skip("record", "the log answers; nothing was written")
-
-    def _separate(self, attempt: Attempt) -> None:
-        from gate.lineage import Lineage  # noqa: PLC0415 (paid for when used)
-        from gate.rollback import rollback  # noqa: PLC0415 (as above)
-
-        deployment, history = attempt.deployment, self._known_history()
-        lineage = Lineage(self._audit, self._replay, deployment, self.policy)
-        commits = tuple(history.commits(deployment.repository, lineage.shas(history), deployment.sha))
-        try:
-            if attempt.is_dry:
-                check_anyone(deployment, self.policy, commits)
-            else:
-                attempt.counted = check_separation(attempt.approvals, deployment, self.policy, commits)
-        except Denied as denial:
-            if lineage.doubt:  # so more is new than what came since the newest allow
-                denial.hint = f"{denial.hint} {lineage.doubt.message} {lineage.doubt.hint}".lstrip()
-            raise
-        attempt.rollback = rollback(history, deployment.repository, [*lineage.given], deployment.sha)
-        attempt.ok("separation", ". ".join(filter(None, [plural(len(commits), "commit"), attempt.rollback])))
+        attempt.trace.skip(CheckName.RECORD, "the log answers; nothing was written")
 
     def _known_history(self) -> "History":
         if self._history is None:
@@ -171,7 +185,7 @@ class Gate:
         if attempt.store_is_down:
             return attempt.decision(record=None)  # asking the same store again would only take time
         if attempt.deployment.environment not in self.policy.environments:
-            attempt.skip("record", "the policy does not list the environment, so it has no stream")
+            attempt.trace.skip(CheckName.RECORD, "the policy does not list the environment, so it has no stream")
             return attempt.decision(record=None)
         try:
             uri = append(self._audit, self._replay, attempt.entry(tokens))
@@ -179,5 +193,17 @@ class Gate:
             return attempt.unrecorded(error)
         except Exception as error:  # noqa: BLE001 (a bug blocks, and says that it is one)
             return attempt.unrecorded(internal_error(error))
-        attempt.ok("record", "written")
+        attempt.trace.ok(CheckName.RECORD, "written")
         return attempt.decision(record=uri)
+
+
+@contextmanager
+def _doubted(attempt: Attempt) -> Iterator[None]:
+    """Where an allow does not count, more is new than what came since the newest: a denial for that says so."""
+    try:
+        yield
+    except Denied as denial:
+        doubt = attempt.news and attempt.news.doubt
+        if doubt and denial.reason in ("approver.is_actor", "approver.is_author"):
+            denial.hint = f"{denial.hint} {doubt.message} {doubt.hint}".lstrip()
+        raise

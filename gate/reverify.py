@@ -5,11 +5,19 @@ from collections.abc import Sequence
 from gate.errors import Denied
 from gate.policy import Policy
 from gate.record import Record
-from gate.steps import STEPS
 from gate.tokens import Approval, decode
+from gate.trace import CheckName
+from gate.verification import judge
 
 # What must hold under any policy that lists the key; who might approve what, only the policy of the time can say.
-_LASTING = [step.check for step in STEPS if step.name in ("key", "signature", "time", "audience", "scope", "run")]
+_LASTING = {
+    CheckName.KEY,
+    CheckName.SIGNATURE,
+    CheckName.TIME,
+    CheckName.AUDIENCE,
+    CheckName.SCOPE,
+    CheckName.RUN,
+}
 
 
 def reverify(record: Record, policies: Sequence[Policy]) -> tuple[Approval, ...]:
@@ -74,8 +82,7 @@ def _signed(token: str, record: Record, policies: Sequence[Policy]) -> Approval:
 
 def _denial(approval: Approval, record: Record, policy: Policy) -> Denied | None:
     try:
-        for check in _LASTING:
-            check(approval, record.deployment, policy, record.decided_at)
+        judge([approval], record.deployment, policy, record.decided_at, only=_LASTING)
     except Denied as denial:
         return denial
     return None

@@ -1,7 +1,6 @@
-"""The steps of verification that look at one approval at a time, in their order (docs/reference.md, "Verification").
+"""The checks that look at one approval at a time (docs/reference.md, "Verification"; gate.verification has the order).
 
-Each is a pure function of (approval, deployment, policy, now), `now` in epoch seconds, that raises Denied. The policy
-has been seen to list the deployment's environment.
+Each is a pure function of (approval, deployment, policy, now), `now` in epoch seconds, that raises Denied.
 """
 # ruff: noqa: ARG001 (a step takes all four, whichever it looks at)
 
@@ -13,6 +12,7 @@ from gate.errors import Denied
 from gate.policy import Policy
 from gate.text import plural, printable, utc
 from gate.tokens import Approval
+from gate.trace import CheckName
 
 LEEWAY = 30  # seconds that clocks may differ
 
@@ -160,32 +160,33 @@ def _check_approver(approval: Approval, deployment: Deployment, policy: Policy, 
 
 
 class Step(NamedTuple):
-    """One check of one approval: `check` raises Denied; `expected` and `shows` put a pass into words."""
+    """One check of one approval: `check` raises Denied; `shows` puts what passed into words."""
 
-    name: str
+    name: CheckName
     check: Callable[[Approval, Deployment, Policy, int], None]
-    expected: str
     shows: Callable[[Approval], str]
 
 
 STEPS = (
-    Step("key", _check_key, "a key that the policy trusts", lambda approval: approval.kid),
-    Step("signature", _check_signature, "a signature by that key", lambda approval: f"a valid {approval.alg} one"),
+    Step(CheckName.KEY, _check_key, lambda approval: approval.kid),
+    Step(CheckName.SIGNATURE, _check_signature, lambda approval: f"a valid {approval.alg} one"),
     Step(
-        "time",
+        CheckName.TIME,
         _check_time,
-        "within the approval's life",
         lambda approval: f"from {utc(approval.issued_at)} to {utc(approval.expires_at)}",
     ),
-    Step("audience", _check_audience, "this gate's audience", lambda approval: printable(approval.claims["aud"])),
-    Step("scope", _check_scope, "this repository and commit", lambda approval: str(approval.scope)),
-    Step("environment", _check_environment, "this environment", lambda approval: str(approval.claims["environment"])),
+    Step(CheckName.AUDIENCE, _check_audience, lambda approval: printable(approval.claims["aud"])),
+    Step(CheckName.SCOPE, _check_scope, lambda approval: str(approval.scope)),
     Step(
-        "run",
+        CheckName.ENVIRONMENT,
+        _check_environment,
+        lambda approval: str(approval.claims["environment"]),
+    ),
+    Step(
+        CheckName.RUN,
         _check_run,
-        "bound to this run, or to none",
         lambda approval: printable(approval.claims.get("run_id", "bound to none")),
     ),
-    Step("authority", _check_authority, "an approver the key may speak for", lambda approval: approval.approver),
-    Step("approver", _check_approver, "an approver the policy lists", lambda approval: approval.approver),
+    Step(CheckName.AUTHORITY, _check_authority, lambda approval: approval.approver),
+    Step(CheckName.APPROVER, _check_approver, lambda approval: approval.approver),
 )

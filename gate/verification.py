@@ -1,21 +1,23 @@
-"""Is this deployment approved? Pure functions of (tokens, deployment, policy, now): no I/O, no clock.
-
-The steps run in the order of docs/reference.md, "Verification"; each looks at every approval before the next one runs,
+"""Is this deployment approved? `judge` makes every check of an approval, in the one order that there is
+(docs/reference.md, "Verification"): no I/O, no clock. Each check looks at every approval before the next one is made,
 and the first that fails names itself.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from gate.deployment import Deployment
 from gate.errors import Denied, UsageError
-from gate.models import Check, Commit
+from gate.models import Commit
 from gate.policy import Environment, Policy
 from gate.separation import separate_duties
-from gate.steps import STEPS
+from gate.steps import STEPS, Step
 from gate.text import plural
 from gate.tokens import Approval, decode
+from gate.trace import CheckName, Trace
 
 MAX_TOKENS = 16
+
+Given = Sequence[str | Approval]
 
 
 def check_deployment(deployment: Deployment, policy: Policy) -> Environment:
@@ -33,7 +35,6 @@ def check_deployment(deployment: Deployment, policy: Policy) -> Environment:
             expected=f"one of {', '.join(names)}" if names else "an environment that the policy lists",
             actual=deployment.environment,
             hint="Correct the name, or add the environment to the policy.",
-            step="deployment",
         )
     if not environment.covers(deployment.repository):
         raise Denied(
@@ -42,30 +43,8 @@ def check_deployment(deployment: Deployment, policy: Policy) -> Environment:
             expected=f"one of {', '.join('/'.join(pattern.segments) for pattern in environment.repositories)}",
             actual=deployment.repository,
             hint="Add the repository to the environment in the policy.",
-            step="deployment",
         )
     return environment
-
-
-def verify(tokens: Sequence[str], deployment: Deployment, policy: Policy, now: int) -> tuple[Approval, ...]:
-    """Check everything but separation of duties and age; `now` is in epoch seconds.
-
-    Raises:
-        Denied: the first check that failed; its `step` is that check's name.
-        UsageError: `tokens` is not a sequence of at most 16 strings.
-    """
-    environment = check_deployment(deployment, policy)
-    approvals = _decode_all(tokens)
-    step = STEPS[0]
-    try:
-        for step in STEPS:
-            for approval in approvals:
-                step.check(approval, deployment, policy, now)
-    except Denied as denial:
-        denial.step = step.name
-        raise
-    _check_quorum(approvals, environment, policy)
-    return approvals
 
 
 def check_separation(
@@ -84,7 +63,6 @@ def check_separation(
     counted = tuple(approval for approval, denial in verdicts if denial is None)
     first = next((denial for _, denial in verdicts if denial), None)
     if first and _distinct(counted, policy) < policy.environments[deployment.environment].approvals:
-        first.step = "separation"
         raise first
     return counted
 
@@ -121,7 +99,6 @@ def check_age(approvals: Iterable[Approval], environment: Environment) -> None:
                 expected=f"a life of at most {environment.max_age} s",
                 actual=f"{life} s",
                 hint="Approve again with a shorter --ttl.",
-                step="age",
             )
 
 
@@ -145,7 +122,6 @@ def _has_passkey(approval: Approval, environment: Environment, policy: Policy) -
             expected=f"an assertion, which {environment.name} asks for",
             actual="none",
             hint="Approve on the deploy-bot's page, with a passkey.",
-            step="passkey",
         )
     if policy.party is None:
         raise Denied(
@@ -154,7 +130,6 @@ def _has_passkey(approval: Approval, environment: Environment, policy: Policy) -
             expected="a policy that lists passkeys",
             actual="one without",
             hint="Add passkeys to the policy, or approve without one.",
-            step="passkey",
         )
     from gate.passkey import check_assertion  # noqa: PLC0415 (paid for when used)
 
@@ -162,14 +137,7 @@ def _has_passkey(approval: Approval, environment: Environment, policy: Policy) -
     return True
 
 
-def passed(approvals: Sequence[Approval]) -> list[Check]:
-    """The steps of `verify` as checks that `approvals` passed."""
-    return [
-        Check(step.name, "pass", step.expected, ", ".join(dict.fromkeys(map(step.shows, approvals)))) for step in STEPS
-    ]
-
-
-def _decode_all(tokens: Sequence[str]) -> tuple[Approval, ...]:
+def _decode_all(tokens: Given) -> tuple[Approval, ...]:
     if isinstance(tokens, str) or not all(isinstance(token, str) for token in tokens):
         raise UsageError("The approvals are not a list of tokens.", hint="Pass [token], even for one.")
     if len(tokens) > MAX_TOKENS:
@@ -182,13 +150,8 @@ def _decode_all(tokens: Sequence[str]) -> tuple[Approval, ...]:
             actual="none",
             hint="Ask an engineer to approve: gate approve. Hand the token in by GATE_APPROVALS or --approval, "
             "or name the deploy-bot to ask.",
-            step="parse",
         )
-    try:
-        approvals = tuple([decode(token) for token in dict.fromkeys(tokens)])
-    except Denied as denial:
-        denial.step = "parse"
-        raise
+    approvals = tuple([decode(str(token)) for token in dict.fromkeys(tokens)])
     if len(approvals) > 1 and len({approval.jti for approval in approvals}) < len(approvals):
         raise Denied(
             "replay.used",
@@ -196,7 +159,6 @@ def _decode_all(tokens: Sequence[str]) -> tuple[Approval, ...]:
             expected="a JTI of its own in each",
             actual="one JTI twice",
             hint="An approval works once. Ask for a second one.",
-            step="parse",
         )
     return approvals
 
@@ -217,21 +179,119 @@ def _check_quorum(approvals: Sequence[Approval], environment: Environment, polic
             expected=f"{environment.approvals} distinct approvers",
             actual=str(distinct),
             hint="Ask another approver, and hand in all the tokens at once.",
-            step="quorum",
         )
 
 
-# Every check of a decision, in the order in which they are made, and what each expects.
-CHECKS = {
-    "deployment": "an environment that the policy lists, and a repository that it lets in",
-    "parse": "approval tokens",
-    **{step.name: step.expected for step in STEPS},
-    "quorum": "enough distinct approvers",
-    "separation": "approvers who neither triggered nor wrote it",
-    "age": "a life that the policy allows",
-    "passkey": "an assertion where the policy asks for one",
-    "checkout": "a checkout of this commit",
-    "replay": "never used before",
-    "record": "written before anything is allowed",
+class _Case:
+    """What is judged, and what is known of it so far."""
+
+    def __init__(
+        self, given: Given, deployment: Deployment, policy: Policy, now: int, commits: Callable[[], Iterable[Commit]]
+    ) -> None:
+        self.given, self.deployment, self.policy, self.now, self.commits = given, deployment, policy, now, commits
+        self.approvals = tuple([one for one in given if isinstance(one, Approval)])
+        self.counted = self.approvals
+
+    @property
+    def environment(self) -> Environment:
+        return self.policy.environments[self.deployment.environment]
+
+
+def _unknown() -> Iterable[Commit]:
+    raise Denied("approver.is_author", "Who wrote the commits is not known.", hint="Say where the commits are from.")
+
+
+class _Skipped(Exception):
+    """The check has nothing to look at; says why."""
+
+
+def _deployment(case: _Case) -> str:
+    environment = check_deployment(case.deployment, case.policy)
+    return f"{case.deployment.repository} into {environment.name}"
+
+
+def _parse(case: _Case) -> str:
+    case.approvals = case.counted = _decode_all(case.given)
+    return plural(len(case.approvals), "token")
+
+
+def _each(step: Step) -> Callable[[_Case], str]:
+    def check(case: _Case) -> str:
+        for approval in case.approvals:
+            step.check(approval, case.deployment, case.policy, case.now)
+        return ", ".join(dict.fromkeys(map(step.shows, case.approvals)))
+
+    return check
+
+
+def _quorum(case: _Case) -> str:
+    _check_quorum(case.approvals, case.environment, case.policy)
+    return ", ".join(approval.approver for approval in case.approvals)
+
+
+def _separation(case: _Case) -> str:
+    if not case.environment.separation_of_duties:
+        raise _Skipped("the policy turns it off")
+    commits = tuple(case.commits())
+    case.counted = check_separation(case.approvals, case.deployment, case.policy, commits)
+    return plural(len(commits), "commit")
+
+
+def _age(case: _Case) -> str:
+    check_age(case.approvals, case.environment)
+    return f"at most {case.environment.max_age} s"
+
+
+def _passkey(case: _Case) -> str:
+    if proved := check_passkeys(case.approvals, case.environment, case.policy):
+        return f"of {', '.join(approval.approver for approval in proved)}"
+    raise _Skipped("none asked for, none given")
+
+
+CHECKS: dict[CheckName, Callable[[_Case], str]] = {
+    CheckName.DEPLOYMENT: _deployment,
+    CheckName.PARSE: _parse,
+    **{step.name: _each(step) for step in STEPS},
+    CheckName.QUORUM: _quorum,
+    CheckName.SEPARATION: _separation,
+    CheckName.AGE: _age,
+    CheckName.PASSKEY: _passkey,
 }
-WITHOUT_APPROVAL = {"deployment", "separation", "checkout", "replay", "record"}  # what of it a dry run looks at
+
+
+def judge(
+    given: Given,
+    deployment: Deployment,
+    policy: Policy,
+    now: int,
+    *,
+    only: Collection[CheckName] = frozenset(CHECKS),
+    commits: Callable[[], Iterable[Commit]] = _unknown,
+    trace: Trace | None = None,
+) -> tuple[Approval, ...]:
+    """Make the checks `only`, by default all, of the approvals that are `given` as tokens, or already parsed, which
+    leaves out `PARSE`; returns the approvals. `now` is in epoch seconds. `commits` gives the commits that are new, once
+    `SEPARATION` asks for them. What becomes of each check is added to `trace`.
+
+    Raises:
+        Denied: the first check that failed; its `step` is that check's name.
+        UsageError: `given` is not a sequence of at most 16 tokens.
+    """
+    if CheckName.PARSE not in only and not all(isinstance(one, Approval) for one in given):
+        raise UsageError("Tokens are judged only once they are parsed.")  # or there would be nothing to look at
+    trace = trace or Trace()
+    case = _Case(given, deployment, policy, now, commits)
+    for name, check in CHECKS.items():
+        if name not in only:
+            continue
+        trace.step = name
+        try:
+            trace.ok(name, check(case))
+            if name in (CheckName.QUORUM, CheckName.SEPARATION):
+                trace.counted = case.counted
+        except _Skipped as skipped:
+            trace.skip(name, str(skipped))
+        except Denied as denial:
+            denial.step = denial.step or name.value
+            raise
+    return case.approvals

@@ -29,7 +29,7 @@ from gate.record import DECISION_RULES, EVENT_RULES, EventKind, Happened, parse
 from gate.replay import open_replay_store
 from gate.tokens import _CLAIMS as CLAIM_RULES
 from gate.tokens import decode
-from gate.verification import CHECKS
+from gate.trace import CheckName
 from tests.pages import ALL_BLOCKS, PAGES, REFERENCE, ROOT, Block, Shell, blocks
 from tests.parts import Aws, need
 
@@ -241,7 +241,7 @@ def test_the_table_of_reason_codes_is_complete_and_right() -> None:
 def test_the_table_of_checks_is_in_the_order_in_which_they_are_made() -> None:
     section = REFERENCE.partition("## Verification")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", section, re.M)
-    assert [name for name, _ in rows] == list(CHECKS)
+    assert [name for name, _ in rows] == [name.value for name in CheckName]
     codes = {code for _, text in rows for code in re.findall(r"`([a-z_.]+)`", text)}
     elsewhere = {"allowed", "policy.invalid", "usage.invalid", "internal.error", "dry_run"}
     elsewhere |= {"approval.declined", "bot.unavailable"}  # before there is anything to check

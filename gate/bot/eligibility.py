@@ -1,6 +1,6 @@
 """May this person approve this request, and if not, why? What the gate would say, said before they try."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from typing import NamedTuple, cast, get_args
 
@@ -11,10 +11,10 @@ from gate.errors import Denied, ReasonCode
 from gate.issuer import Issuer
 from gate.models import Commit, Identity
 from gate.policy import Environment, Policy
-from gate.steps import STEPS, Step
 from gate.text import plural
-from gate.tokens import Approval, decode
-from gate.verification import check_age, check_deployment, check_passkeys, check_separation
+from gate.tokens import Approval
+from gate.trace import CheckName
+from gate.verification import CHECKS, check_deployment, judge
 
 
 class Verdict(NamedTuple):
@@ -58,7 +58,7 @@ def spelled(person: str, environment: Environment, policy: Policy) -> str:
     return min(names, default="")
 
 
-def judge(request: ApprovalRequest, person: str, policy: Policy, issuer: Issuer, now: int) -> Verdict:
+def eligibility(request: ApprovalRequest, person: str, policy: Policy, issuer: Issuer, now: int) -> Verdict:
     """Whether the person whose canonical name is `person` may approve `request` now."""
     try:
         environment = check_wanted(request.deployment, policy)
@@ -69,7 +69,7 @@ def judge(request: ApprovalRequest, person: str, policy: Policy, issuer: Issuer,
             return Verdict(may=False, approver=given.approver, reason="given", message="You have approved this.")
         approver = check_may(request, person, environment, policy)
         claims = issuer.draft(request.deployment, approver, now=now, ttl=environment.max_age)
-        _check(issuer.preview(claims), request, policy, now)
+        _judge(issuer.preview(claims), request, policy, now, _UNSIGNED)
         _check_enrolled(approver, environment, policy)
     except Denied as denial:
         return Verdict(may=False, reason=denial.reason, message=denial.message, hint=denial.hint)
@@ -132,9 +132,7 @@ def _is_first(given: Given, policy: Policy, seen: set[str]) -> bool:
 
 def _still_holds(given: Given, request: ApprovalRequest, policy: Policy, now: int) -> bool:
     try:
-        approval = decode(given.token)
-        _check(approval, request, policy, now, STEPS)
-        check_passkeys([approval], policy.environments[request.deployment.environment], policy)
+        _judge(given.token, request, policy, now, _ALONE)
     except Denied:
         return False
     return True
@@ -149,23 +147,19 @@ def commits_of(request: ApprovalRequest) -> list[Commit]:
     ]
 
 
-_UNSIGNED = tuple(step for step in STEPS if step.name != "signature")
+_ALONE = CHECKS.keys() - {CheckName.QUORUM}  # one approval is looked at by itself
+_UNSIGNED = _ALONE - {CheckName.PARSE, CheckName.SIGNATURE, CheckName.PASSKEY}  # what a draft has is no proof yet
 
 
-def _check(
-    approval: Approval, request: ApprovalRequest, policy: Policy, now: int, steps: Sequence[Step] = _UNSIGNED
+def _judge(
+    given: str | Approval, request: ApprovalRequest, policy: Policy, now: int, only: Collection[CheckName]
 ) -> None:
-    """The gate's own steps, but for the signature where there is none yet.
+    """The gate's own checks.
 
     Raises:
         Denied: the gate would.
     """
-    for step in steps:
-        step.check(approval, request.deployment, policy, now)
-    environment = policy.environments[request.deployment.environment]
-    check_age([approval], environment)
-    if environment.separation_of_duties:
-        check_separation([approval], request.deployment, policy, commits_of(request))
+    judge([given], request.deployment, policy, now, only=only, commits=lambda: commits_of(request))
 
 
 def _caution(request: ApprovalRequest, environment: Environment) -> str:

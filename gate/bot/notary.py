@@ -3,20 +3,21 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gate.bot.eligibility import Verdict, judge
+from gate.bot.eligibility import Verdict, eligibility
 from gate.bot.errors import BotError, Conflict, NotAllowed, Unavailable
 from gate.bot.register import Standing
 from gate.errors import Denied, GateError, UsageError
 from gate.issuer import Issuer
 from gate.policy import Policy
 from gate.signers import Signer
-from gate.steps import STEPS
-from gate.tokens import decode
-from gate.verification import check_age, check_passkeys
+from gate.trace import CheckName
+from gate.verification import CHECKS, judge
 
 if TYPE_CHECKING:
     from gate.bot.logbook import Logbook
 
+_TERMS = {CheckName.AGE, CheckName.PASSKEY}
+_OWN = CHECKS.keys() - {CheckName.QUORUM, CheckName.SEPARATION}  # what looks at no other approval, and no commit
 _AMR = ("mfa", "user")  # RFC 8176: a key and the gesture that unlocks it; a person was there
 
 
@@ -34,7 +35,7 @@ class Notary:
             issuer = self._issuer(standing.policy)
         except Unavailable as error:  # people can still read it, and say no
             return Verdict(may=False, reason=error.reason, message=error.message, hint=error.hint)
-        return judge(standing.request, person, standing.policy, issuer, standing.now)
+        return eligibility(standing.request, person, standing.policy, issuer, standing.now)
 
     def check_signer(self, policy: Policy) -> None:
         """Check that the bot's key can be used, and that `policy` trusts it.
@@ -57,7 +58,7 @@ class Notary:
             Unavailable: the key can't be used.
         """
         issuer = self._issuer(standing.policy)
-        verdict = judge(standing.request, person, standing.policy, issuer, standing.now)
+        verdict = eligibility(standing.request, person, standing.policy, issuer, standing.now)
         if not verdict.may:
             raise verdict.refusal()
         try:
@@ -92,19 +93,16 @@ class Notary:
             NotAllowed: the passkey, or anything else, does not hold.
             Unavailable: the signer can't sign, or the policy does not trust its key.
         """
-        issuer, policy = self._issuer(standing.policy), standing.policy
+        issuer, policy, deployment = self._issuer(standing.policy), standing.policy, standing.request.deployment
         try:
             preview = issuer.preview(claims)
-            check_age([preview], standing.environment)
-            check_passkeys([preview], standing.environment, policy)
+            judge([preview], deployment, policy, standing.now, only=_TERMS)
         except Denied as denial:
             self._logbook.unproved(str(claims["sub"]), denial)
             raise NotAllowed.by(denial) from None
         try:
             token = issuer.seal(claims)
-            approval = decode(token)
-            for step in STEPS:
-                step.check(approval, standing.request.deployment, policy, standing.now)
+            judge([token], deployment, policy, standing.now, only=_OWN)
         except GateError as error:
             raise Unavailable(f"The approval can't be signed: {error.message}", hint=error.hint) from None
         return token

@@ -16,12 +16,18 @@ from gate.fields import seconds
 from gate.issuer import Issuer
 from gate.policy import Policy
 from gate.signers import open_signer
-from gate.steps import STEPS
 from gate.tokens import Approval
-from gate.verification import check_age, check_deployment, check_passkeys
+from gate.trace import CheckName
+from gate.verification import CHECKS, judge
 from gate.wiring import LoadedPolicy, load_policy
 
 _DEFAULT_LIFE = 600  # seconds
+_KNOWN = CHECKS.keys() - {
+    CheckName.PARSE,
+    CheckName.SIGNATURE,
+    CheckName.QUORUM,
+    CheckName.SEPARATION,
+}  # by one, unsigned
 
 
 @click.command()
@@ -142,17 +148,13 @@ def _check(approval: Approval, deployment: Deployment, policy: Policy, *, force:
         Denied: the gate would refuse the approval, and it is not to be made by force.
     """
     try:
-        environment = check_deployment(deployment, policy)
-        for step in STEPS:
-            if step.name != "signature":  # there is none yet
-                step.check(approval, deployment, policy, approval.issued_at)
-        check_age([approval], environment)
-        check_passkeys([approval], environment, policy)
+        judge([approval], deployment, policy, approval.issued_at, only=_KNOWN)
     except Denied as denial:
         if not force:
             denial.hint = f"{denial.hint} To sign it all the same: --force."
             raise
         click.echo(f"warning: the gate would deny this approval ({denial.reason}): {denial.message}", err=True)
         return
+    environment = policy.environments[deployment.environment]
     if environment.approvals > 1:
         click.echo(f"note: {environment.name} takes {environment.approvals} approvers; this is one.", err=True)

@@ -9,7 +9,10 @@ from gate.record import Record
 from gate.reverify import Unproved, check_recorded, reverify, unsupported
 from gate.separation import is_actor
 from gate.tokens import Approval
-from gate.verification import check_age, check_passkeys, verify
+from gate.trace import CheckName
+from gate.verification import CHECKS, check_passkeys, judge
+
+_UNATTRIBUTED = CHECKS.keys() - {CheckName.SEPARATION}  # who wrote the commits, no record says
 
 
 class Evidence(NamedTuple):
@@ -32,10 +35,8 @@ def prove_allow(record: Record, policies: Sequence[Policy]) -> Evidence:
         signed = reverify(record, policies)
         _check_proved(record, signed, policies)
         return Evidence(False, signed)
-    approvals = verify(record.tokens, record.deployment, policy, record.decided_at)
+    approvals = judge(record.tokens, record.deployment, policy, record.decided_at, only=_UNATTRIBUTED)
     environment = policy.environments[record.deployment.environment]
-    check_age(approvals, environment)
-    check_passkeys(approvals, environment, policy)
     counted = approvals
     if environment.separation_of_duties:
         counted = _uninvolved(approvals, record, policy)

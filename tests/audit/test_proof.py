@@ -86,7 +86,7 @@ class TestWhole:
     ) -> None:
         """Older gates took any other login for another person; their records are as good as ever."""
         book = Book(tmp_path, separation=True)
-        monkeypatch.setattr("gate.gate.check_separation", lambda approvals, *_: approvals)
+        monkeypatch.setattr("gate.verification.check_separation", lambda approvals, *_: approvals)
         gate = book.world.gate(replay=book.store, audit=book.log, history=Nobody())
         assert gate.check([book.world.token(ALICE)], book.world.deployment(actors=("mallory",))).allowed
         assert [step.evidence for step in steps(book.prove())] == ["policy"]

@@ -9,7 +9,8 @@ from gate.deployment import Deployment
 from gate.errors import Denied, exit_code, verdict
 from gate.policyfile import compile_policy
 from gate.tokens import Approval
-from gate.verification import CHECKS, check_age, check_passkeys, verify
+from gate.trace import CheckName
+from gate.verification import CHECKS, judge
 from tests.core.mint import (
     NOW,
     POLICY,
@@ -24,10 +25,7 @@ BOB: dict[str, Any] = {"sub": "bob@example.com", "jti": "B" * 22}
 
 def decide(*tokens: str, deployment: Deployment = DEPLOYMENT, now: int = NOW) -> tuple[Approval, ...]:
     """Everything that is pure: the approvals, or Denied."""
-    approvals = verify(tokens, deployment, GATE, now)
-    check_age(approvals, GATE.environments[deployment.environment])
-    check_passkeys(approvals, GATE.environments[deployment.environment], GATE)
-    return approvals
+    return judge(tokens, deployment, GATE, now, only=CHECKS.keys() - {CheckName.SEPARATION})
 
 
 def denial(*tokens: str, deployment: Deployment = DEPLOYMENT, now: int = NOW) -> Denied:
@@ -41,6 +39,6 @@ def denial(*tokens: str, deployment: Deployment = DEPLOYMENT, now: int = NOW) ->
     assert denied.message.endswith(".")
     assert denied.expected != denied.actual
     assert not any(text in shown for text in tokens if text for shown in texts)
-    assert denied.step in CHECKS
+    assert denied.step in [name.value for name in CHECKS]
     assert (verdict(denied.reason), exit_code(denied.reason)) == ("deny", 1)
     return denied

@@ -18,7 +18,7 @@ from gate.errors import Denied
 from gate.issuer import Issuer
 from gate.policyfile import compile_policy
 from gate.tokens import decode
-from gate.verification import verify
+from gate.verification import judge
 from tests.core.mint import CLAIMS, KEYS, KIDS, NOW, POLICY, SHA, claims, compact, header, token
 from tests.core.signer import Memory
 
@@ -91,7 +91,7 @@ def test_they_accept_what_we_sign(library: str, alg: str, reason: str, ttl: int)
 def test_we_accept_what_they_sign(library: str, alg: str, reason: str, ttl: int) -> None:
     _, write = LIBRARIES[library]()
     members = CLAIMS | {"reason": reason, "exp": NOW + ttl}
-    [approval] = verify([write(members, alg)], DEPLOYMENT, CHECKED, NOW)
+    [approval] = judge([write(members, alg)], DEPLOYMENT, CHECKED, NOW)
     assert approval.claims == members
 
 
@@ -105,7 +105,7 @@ def test_what_we_accept_they_accept(library: str, data: st.DataObject) -> None:
     where = data.draw(st.integers(0, len(good) - 1), "where")
     text = good[:where] + data.draw(st.sampled_from("ABab01-_+/=. {"), "character") + good[where + 1 :]
     try:
-        [approval] = verify([text], DEPLOYMENT, CHECKED, NOW)
+        [approval] = judge([text], DEPLOYMENT, CHECKED, NOW)
     except Denied:
         return
     assert read(text, "Ed25519") == approval.claims

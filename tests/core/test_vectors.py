@@ -8,7 +8,7 @@ import pytest
 from gate.deployment import Deployment
 from gate.errors import Denied
 from gate.policyfile import compile_policy
-from gate.verification import check_age, check_passkeys, verify
+from gate.verification import judge
 from tests.vectors import make
 
 FILE: dict[str, Any] = json.loads(make.PATH.read_bytes())
@@ -26,9 +26,7 @@ def test_vector(vector: dict[str, Any]) -> None:
     deployment = Deployment(**(FILE["deployment"] | vector.get("deployment", {})))
     reason = "allowed"
     try:
-        approvals = verify([vector["token"]], deployment, GATE, vector.get("now", FILE["now"]))
-        check_age(approvals, GATE.environments[deployment.environment])
-        check_passkeys(approvals, GATE.environments[deployment.environment], GATE)
+        judge([vector["token"]], deployment, GATE, vector.get("now", FILE["now"]))
     except Denied as denied:
         reason = denied.reason
     assert reason == vector["reason"]

@@ -12,7 +12,8 @@ from gate.models import Commit, Identity
 from gate.policyfile import compile_policy
 from gate.steps import STEPS
 from gate.tokens import Approval
-from gate.verification import CHECKS, check_separation, passed, verify
+from gate.trace import CheckName, Trace
+from gate.verification import CHECKS, check_separation, judge
 from tests.core.decide import BOB, DEPLOYMENT, GATE, PAIR, decide, denial
 from tests.core.faults import IN_ORDER, OTHERS, Fault
 from tests.core.mint import (
@@ -45,7 +46,8 @@ def test_of_two_faults_the_earlier_is_reported(first: Fault, second: Fault) -> N
 
 
 def test_the_order_is_that_of_the_checks() -> None:
-    order = list(CHECKS)
+    order = [name.value for name in CHECKS]
+    assert list(CHECKS) == list(CheckName)[: len(CHECKS)]
     assert [order.index(fault.step) for fault in IN_ORDER] == sorted(order.index(fault.step) for fault in IN_ORDER)
 
 
@@ -90,17 +92,31 @@ def test_a_policy_that_does_not_compile_is_policy_invalid() -> None:
 @pytest.mark.parametrize("tokens", ["abc", b"abc", [b"abc"], [None], [1], ["x"] * 17], ids=repr)
 def test_what_is_no_list_of_tokens_is_misuse(tokens: Any) -> None:
     with pytest.raises(UsageError):
-        verify(tokens, DEPLOYMENT, GATE, NOW)
+        judge(tokens, DEPLOYMENT, GATE, NOW)
 
 
 @pytest.mark.parametrize("alg", KEYS)
 def test_a_good_approval_passes_every_step(alg: str) -> None:
     approvals = decide(token(alg, run_id="7"), deployment=replace(DEPLOYMENT, run_id="7", actors=("bob",)))
     assert approvals[0].claims == CLAIMS | {"run_id": "7"}
-    checks = passed(approvals)
-    assert [check.name for check in checks] == [step.name for step in STEPS]
+    trace = Trace()
+    judge(approvals, replace(DEPLOYMENT, run_id="7"), GATE, NOW, only=[step.name for step in STEPS], trace=trace)
+    checks = trace.checks()[2 : 2 + len(STEPS)]
+    assert [check.name for check in checks] == [step.name.value for step in STEPS]
     assert all(check.status == "pass" and check.expected and check.actual.isprintable() for check in checks)
-    assert list(CHECKS)[2 : 2 + len(STEPS)] == [step.name for step in STEPS]
+
+
+def test_tokens_that_nothing_parses_are_misuse() -> None:
+    with pytest.raises(UsageError, match="parsed"):
+        judge([token()], DEPLOYMENT, GATE, NOW, only=[CheckName.KEY])
+
+
+def test_separation_of_duties_without_commits_to_look_at_denies() -> None:
+    environment = GATE.environments["production"]._replace(separation_of_duties=True)
+    policy = replace(GATE, environments=GATE.environments | {"production": environment})
+    with pytest.raises(Denied) as caught:
+        judge([token()], DEPLOYMENT, policy, NOW)
+    assert (caught.value.reason, caught.value.step) == ("approver.is_author", "separation")
 
 
 def test_repositories_match_whatever_their_case() -> None:
@@ -159,5 +175,5 @@ def test_separation_counts_those_who_neither_triggered_nor_wrote_it() -> None:
     for author, actor, reason in (("dave", CAROL, "approver.is_author"), (CAROL, "alice", "approver.is_actor")):
         with pytest.raises(Denied) as caught:
             counted(author, actor)
-        assert (caught.value.reason, caught.value.step) == (reason, "separation")
+        assert caught.value.reason == reason
         assert caught.value.hint
