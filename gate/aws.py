@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from gate.errors import UsageError
-from gate.http import LOOPBACK
-from gate.uris import Uri
+from gate.uris import LOOPBACK, Uri
 
 TRIES = 3
 CONNECT_SECONDS = 3.0  # per try, and per address of the host

@@ -8,6 +8,8 @@ from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from gate.uris import LOOPBACK
+
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
 
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _CHUNK = 1 << 16
 _MOST_TOKEN = 16 << 10  # characters; GitHub's OIDC tokens have some 2,000
 

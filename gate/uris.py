@@ -8,6 +8,8 @@ from urllib.parse import parse_qsl, unquote
 
 from gate.errors import UsageError
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")  # RFC 3986 §3.1
 _LONGEST = 4096  # characters: the longest path, and more than any other URI needs
 _PATHS = {"file", "sqlite"}  # the schemes whose URI is a path

@@ -9,8 +9,7 @@ from gate.bot.errors import NotProved
 from gate.bot.metrics import ASKED
 from gate.bot.presence import LONGEST_POLL
 from gate.bot.register import Standing
-from gate.bot.site import Site
-from gate.bot.web import Call
+from gate.bot.site import BotCall, Site
 
 _SOON = 3  # seconds between two looks of one job, until it has waited for a while
 _A_WHILE = 120  # seconds
@@ -22,7 +21,7 @@ class JobsApi:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def ask(self, call: Call) -> Response:
+    def ask(self, call: BotCall) -> Response:
         """`POST /api/requests`.
 
         Raises:
@@ -38,7 +37,7 @@ class JobsApi:
         ASKED.inc()
         return JSONResponse(self._told(standing) | {"secret": site.intake.secret(standing.request)})
 
-    def poll(self, call: Call) -> Response:
+    def poll(self, call: BotCall) -> Response:
         """`GET /api/requests/{id}`.
 
         Raises:

@@ -16,9 +16,11 @@ from gate.bot.devpages import DevPages
 from gate.bot.historypages import HistoryPages
 from gate.bot.operations import Operations, healthz
 from gate.bot.pages import Pages
+from gate.bot.sessions import Visitor
 from gate.bot.shell import Shell
 from gate.bot.signinpages import SignInPages
 from gate.bot.site import Site
+from gate.bot.views import assets
 from gate.bot.web import Endpoint, Handler
 from gate.bot.webhook import MAX_BODY as MAX_WEBHOOK
 from gate.bot.webhooks import Webhooks
@@ -30,9 +32,18 @@ _LOOKING = 2  # threads of the probe's own, which must not wait behind people
 def create_app(site: Site) -> ASGIApp:
     """The application of a site."""
     endpoint = Endpoint(site.cookie_name, site.sessions.of, site.error_page)
+    parts = {
+        "policy": site.policy.current,
+        "state": site.check_state,
+        "signer": site.check_signer,
+        "records": site.logbook.check,
+    }
+    operations = Operations(parts, assets())
     routes = [
         Route("/healthz", healthz, methods=["GET"]),
-        Route("/readyz", endpoint(Operations(site).readyz, threads=CapacityLimiter(_LOOKING)), methods=["GET"]),
+        Route("/readyz", endpoint(operations.readyz, threads=CapacityLimiter(_LOOKING)), methods=["GET"]),
+        Route("/metrics", endpoint(operations.metrics), methods=["GET"]),
+        Route("/static/{path:path}", endpoint(operations.static), methods=["GET"]),
         *_waiting(site, endpoint),
         *(Route(path, endpoint(handler), methods=[method]) for method, path, handler in _handlers(site)),
     ]
@@ -43,11 +54,11 @@ def create_app(site: Site) -> ASGIApp:
         yield
         await run_in_threadpool(site.herald.stop)
 
-    nowhere = Route("/{path:path}", endpoint(Operations(site).nowhere), methods=["GET", "POST"])
+    nowhere = Route("/{path:path}", endpoint(operations.nowhere), methods=["GET", "POST"])
     return Shell(Fair(Starlette(routes=[*routes, nowhere], lifespan=lifespan)), url=site.url)
 
 
-def _waiting(site: Site, endpoint: Endpoint) -> list[Route]:
+def _waiting(site: Site, endpoint: Endpoint[Visitor]) -> list[Route]:
     """Where others are asked: the CIs' issuers and GitHub, or whoever people sign in with."""
     sign_in, asking, signing_in = SignInPages(site), CapacityLimiter(_ASKING), CapacityLimiter(_SIGNING_IN)
     max_webhook = MAX_WEBHOOK if site.webhook_secret else MAX_BODY
@@ -60,10 +71,10 @@ def _waiting(site: Site, endpoint: Endpoint) -> list[Route]:
     ]
 
 
-def _handlers(site: Site) -> list[tuple[str, str, Handler]]:
+def _handlers(site: Site) -> list[tuple[str, str, Handler[Visitor]]]:
     """Whatever asks nobody but the policy, the stores and the signer."""
-    pages, sign_in, jobs, operations = Pages(site), SignInPages(site), JobsApi(site), Operations(site)
-    handlers: list[tuple[str, str, Handler]] = [
+    pages, sign_in, jobs = Pages(site), SignInPages(site), JobsApi(site)
+    handlers: list[tuple[str, str, Handler[Visitor]]] = [
         ("GET", "/", pages.home),
         ("GET", "/requests/{id}", pages.request),
         ("POST", "/requests/{id}/challenge", pages.challenge),
@@ -76,8 +87,6 @@ def _handlers(site: Site) -> list[tuple[str, str, Handler]]:
         ("GET", "/sign-in", sign_in.page),
         ("POST", "/sign-out", sign_in.sign_out),
         ("GET", "/api/requests/{id}", jobs.poll),
-        ("GET", "/metrics", operations.metrics),
-        ("GET", "/static/{path:path}", operations.static),
     ]
     if site.dev is not None:
         trial = DevPages(site, site.dev)

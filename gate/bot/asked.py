@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from gate.bot.claims import Job
 from gate.bot.errors import BotError, NotAllowed
-from gate.bot.jobsettings import ApiToken
+from gate.bot.jobs import ApiToken
 from gate.deployment import Deployment
 from gate.errors import UsageError
 from gate.policy import Policy

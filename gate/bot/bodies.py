@@ -14,15 +14,11 @@ _MOST_LARGE = 8  # that are larger, of those that may be, at once: anybody can b
 
 
 class TooSlow(BotError):
-    """Whoever asks keeps the bot waiting."""
-
-    status = 408
+    """The client keeps the service waiting."""
 
 
 class TooLarge(BotError):
     """More was sent than anything here takes."""
-
-    status = 413
 
 
 class Bodies:

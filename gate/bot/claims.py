@@ -6,16 +6,17 @@ own choice at both, and changed in 2026. The token is already verified when it c
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from gate.bot import githubhost
 from gate.bot.errors import NotProved
-from gate.bot.jobsettings import Kind
 from gate.errors import UsageError
 from gate.identity import address, named, namespace_of
 from gate.scope import parse_repository, parse_sha
 from gate.text import printable
+
+Kind = Literal["github", "gitlab"]
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,19}")
 _MOST_TEXT = 254  # of what becomes a part of the deployment (gate.deployment)

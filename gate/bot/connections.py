@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gate.bot.errors import TooMany, Unavailable
 from gate.bot.limits import block
 from gate.bot.promptness import Prompt
-from gate.bot.web import json_error
+from gate.bot.web import json_error, status_of
 
 MOST, OF_ONE_ADDRESS = 900, 100  # connections: beside the bot's own files within the 1,024 that a process usually has
 FOR_PROBES = 50  # more, which get nothing but the probes
@@ -110,7 +110,7 @@ class Fair:
         address = block(str((scope.get("client") or ("unknown",))[0]))
         if self._under_way[address] >= OF_ONE_ADDRESS:
             error = TooMany("Too many requests from there are under way.", hint="Try again in a moment.", after=2)
-            await json_error(error, error.status)(scope, receive, send)
+            await json_error(error, status_of(error))(scope, receive, send)
             return
         self._under_way[address] += 1
         try:

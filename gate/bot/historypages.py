@@ -6,8 +6,7 @@ from starlette.responses import Response
 
 from gate.bot.errors import BotError, Unavailable
 from gate.bot.history import LOOKED_AT
-from gate.bot.site import Site
-from gate.bot.web import Call
+from gate.bot.site import BotCall, Site
 from gate.errors import Undecided
 
 _SHA = re.compile(r"[0-9a-f]{0,64}")
@@ -20,7 +19,7 @@ class HistoryPages:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def history(self, call: Call) -> Response:
+    def history(self, call: BotCall) -> Response:
         """`GET /history`."""
         if self._site.visitor_or_none(call) is None:
             return self._site.sign_in_page(call)
@@ -46,6 +45,6 @@ class HistoryPages:
             looked_at=LOOKED_AT,
         )
 
-    def _chosen(self, call: Call, streams: list[str]) -> str:
+    def _chosen(self, call: BotCall, streams: list[str]) -> str:
         asked = call.query.get("stream", "")
         return asked if asked in streams else next(iter(streams), "")

@@ -3,15 +3,44 @@
 import hashlib
 import hmac
 import re
+from typing import NamedTuple
 
-from gate.bot.claims import Job, read_job
+from gate.bot.claims import Job, Kind, read_job
 from gate.bot.discovery import Issuer
 from gate.bot.errors import NotAllowed, NotProved
-from gate.bot.jobsettings import ApiToken, JobSettings
 from gate.bot.jose import looks_like_jwt, open_token
+from gate.policy import RepositoryPattern
 from gate.text import printable
 
 _BEARER = re.compile(r"[Bb]earer +([A-Za-z0-9._~+/=-]{1,16384}) *")  # RFC 6750 §2.1
+
+
+class CiIssuer(NamedTuple):
+    """A CI that proves its jobs with OIDC tokens: exactly the `iss` of those, whose claims they are, and which
+    repositories it may speak of; of all, where `repositories` is empty."""
+
+    url: str
+    kind: Kind
+    repositories: tuple[RepositoryPattern, ...] = ()
+
+
+class ApiToken(NamedTuple):
+    """A token for jobs whose CI proves nothing: the SHA-256 of it, and what may be asked for with it.
+
+    `environments` is empty where all may be.
+    """
+
+    name: str
+    sha256: bytes
+    repositories: tuple[RepositoryPattern, ...]
+    environments: frozenset[str]
+
+
+class JobSettings(NamedTuple):
+    """Who may ask; at least one of the two is not empty."""
+
+    oidc: tuple[CiIssuer, ...]
+    tokens: tuple[ApiToken, ...]
 
 
 class Doorkeeper:

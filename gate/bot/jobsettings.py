@@ -1,8 +1,9 @@
 """Who may ask for approvals: the section `jobs` of `bot.yaml`."""
 
 import re
-from typing import Literal, NamedTuple
 
+from gate.bot.claims import Kind
+from gate.bot.jobs import ApiToken, CiIssuer, JobSettings
 from gate.errors import UsageError
 from gate.fields import Fields, bad, list_of, word
 from gate.http import is_safe
@@ -13,37 +14,7 @@ from gate.sha256 import parse_sha256
 from gate.strictyaml import Node
 from gate.text import printable
 
-Kind = Literal["github", "gitlab"]
-
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-class CiIssuer(NamedTuple):
-    """A CI that proves its jobs with OIDC tokens: exactly the `iss` of those, whose claims they are, and which
-    repositories it may speak of; of all, where `repositories` is empty."""
-
-    url: str
-    kind: Kind
-    repositories: tuple[RepositoryPattern, ...] = ()
-
-
-class ApiToken(NamedTuple):
-    """A token for jobs whose CI proves nothing: the SHA-256 of it, and what may be asked for with it.
-
-    `environments` is empty where all may be.
-    """
-
-    name: str
-    sha256: bytes
-    repositories: tuple[RepositoryPattern, ...]
-    environments: frozenset[str]
-
-
-class JobSettings(NamedTuple):
-    """Who may ask; at least one of the two is not empty."""
-
-    oidc: tuple[CiIssuer, ...]
-    tokens: tuple[ApiToken, ...]
 
 
 def read_jobs(node: Node) -> JobSettings:

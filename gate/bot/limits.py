@@ -13,7 +13,7 @@ from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from gate.bot.errors import BotError, TooMany
+from gate.bot.errors import BotError, TooMany, Unavailable
 from gate.text import plural
 
 _LIMITS = {
@@ -94,6 +94,6 @@ class Limits:
         try:
             yield
         except BotError as error:
-            if error.status < 500:
+            if not isinstance(error, Unavailable):
                 self.hit(what, who)
             raise

@@ -11,9 +11,9 @@ from authlib.common.security import generate_token  # type: ignore[import-untype
 from authlib.integrations.requests_client import OAuth2Session, OAuthError  # type: ignore[import-untyped]
 
 from gate import http
+from gate.bot.clientsettings import SignInSettings
 from gate.bot.errors import NotProved, Unavailable
 from gate.bot.fetch import MOST_BYTES, unavailable
-from gate.bot.signin import SignInSettings
 from gate.text import printable
 
 SECONDS = 10.0  # that one request may take

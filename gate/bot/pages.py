@@ -10,8 +10,7 @@ from gate.bot.desk import DRAFT_LIFE
 from gate.bot.eligibility import spelled
 from gate.bot.errors import BotError, NotAllowed
 from gate.bot.metrics import DECISIONS
-from gate.bot.site import Site
-from gate.bot.web import Call
+from gate.bot.site import BotCall, Site
 from gate.errors import GateError
 from gate.keys import base64url
 from gate.passkey import RelyingParty
@@ -27,7 +26,7 @@ class Pages:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def home(self, call: Call) -> Response:
+    def home(self, call: BotCall) -> Response:
         """`GET /`."""
         visitor = self._site.visitor_or_none(call)
         if visitor is None:
@@ -47,7 +46,7 @@ class Pages:
             words=_WORDS,
         )
 
-    def request(self, call: Call) -> Response:
+    def request(self, call: BotCall) -> Response:
         """`GET /requests/{id}`: changes nothing, whoever follows the link."""
         visitor = self._site.visitor_or_none(call)
         if visitor is None:
@@ -72,7 +71,7 @@ class Pages:
             words=_WORDS,
         )
 
-    def challenge(self, call: Call) -> Response:
+    def challenge(self, call: BotCall) -> Response:
         """`POST /requests/{id}/challenge`: what the passkey is to sign."""
         with _refusals_counted():
             visitor = self._site.vouched(call)
@@ -91,7 +90,7 @@ class Pages:
             }
         )
 
-    def approve(self, call: Call) -> Response:
+    def approve(self, call: BotCall) -> Response:
         """`POST /requests/{id}/approve`."""
         key = call.path["id"]
         with _refusals_counted():
@@ -105,7 +104,7 @@ class Pages:
         DECISIONS.labels("approved").inc()
         return _see(f"/requests/{key}")
 
-    def decline(self, call: Call) -> Response:
+    def decline(self, call: BotCall) -> Response:
         """`POST /requests/{id}/decline`."""
         key = call.path["id"]
         with _refusals_counted():
@@ -114,13 +113,13 @@ class Pages:
         DECISIONS.labels("declined").inc()
         return _see(f"/requests/{key}")
 
-    def look_up(self, call: Call) -> Response:
+    def look_up(self, call: BotCall) -> Response:
         """`POST /requests/{id}/look-up`: ask the forge again."""
         self._site.vouched(call)
         self._site.intake.look_up(call.path["id"])
         return _see(f"/requests/{call.path['id']}")
 
-    def passkeys(self, call: Call) -> Response:
+    def passkeys(self, call: BotCall) -> Response:
         """`GET /passkeys`."""
         visitor = self._site.visitor_or_none(call)
         if visitor is None:
@@ -130,13 +129,13 @@ class Pages:
         party = policy.party if policy.party and policy.party.origin == self._site.url else None
         return self._site.page("passkeys.html", call, credentials=credentials, party=party, url=self._site.url)
 
-    def enrolment_options(self, call: Call) -> Response:
+    def enrolment_options(self, call: BotCall) -> Response:
         """`POST /passkeys/options`."""
         visitor = self._site.vouched(call)
         known = self._site.policy.current().policy.passkeys(visitor.person)
         return JSONResponse(self._site.enrolment.begin(visitor, self._party(), known))
 
-    def enrol(self, call: Call) -> Response:
+    def enrol(self, call: BotCall) -> Response:
         """`POST /passkeys`: show what belongs into the policy."""
         visitor = self._site.vouched(call)
         enrolled = self._site.enrolment.finish(visitor, self._party(), call.form.get("credential", ""))
@@ -169,7 +168,7 @@ def _refusals_counted() -> Iterator[None]:
         raise
 
 
-def _question(call: Call) -> str:
+def _question(call: BotCall) -> str:
     """The one that was on the form's page."""
     return call.form.get("question", "")
 
@@ -179,7 +178,7 @@ def _see(path: str) -> Response:
     return RedirectResponse(path, 303)
 
 
-def _reason(call: Call, *, required: bool) -> str:
+def _reason(call: BotCall, *, required: bool) -> str:
     reason = call.form.get("reason", "").strip()
     if len(reason) > _MOST_REASON or (required and not reason):
         raise BotError(
@@ -190,7 +189,7 @@ def _reason(call: Call, *, required: bool) -> str:
     return reason
 
 
-def _assertion(call: Call) -> dict[str, str]:
+def _assertion(call: BotCall) -> dict[str, str]:
     """What the passkey answered: four texts, which `gate.passkey` reads."""
     try:
         answer = json.loads(call.form.get("credential", ""))

@@ -9,11 +9,12 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from gate.bot import githubhost
+from gate.bot.clientsettings import SignInSettings
 from gate.bot.discovery import Issuer, Metadata
 from gate.bot.errors import NotProved
 from gate.bot.fetch import get_object, unavailable
 from gate.bot.oauth import AGAIN, SECONDS, Client, Started, is_same, is_same_host, other_provider
-from gate.bot.signin import SignedIn, SignInSettings
+from gate.bot.signedin import SignedIn
 from gate.http import bearer
 from gate.identity import named, namespace_of
 from gate.models import Identity

@@ -5,18 +5,15 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from gate.bot.app import create_app
 from gate.bot.connections import Connections, bounded
-from gate.bot.logs import configure
 from gate.bot.promptness import IDLE_SECONDS
-from gate.bot.settings import Settings
-from gate.bot.site import Site
-from gate.bot.startup import troubles
 from gate.errors import GateError, UsageError
 from gate.text import printable
 
@@ -58,39 +55,39 @@ def _listening(family: int, place: tuple[Any, ...]) -> socket.socket:
     return listening
 
 
-def serve(site: Site, settings: Settings, listening: list[socket.socket]) -> None:
-    """Serve `site` where `listening` listen, until SIGTERM, SIGINT or SIGHUP.
+def serve(app: ASGIApp, url: str, trusted_proxies: Sequence[str], listening: list[socket.socket]) -> None:
+    """Serve `app`, which is called `url`, where `listening` listen, until SIGTERM, SIGINT or SIGHUP.
 
     Of `X-Forwarded-For` only what a trusted proxy says is believed; of `X-Forwarded-Host` nothing.
+
+    Raises:
+        GateError: it could not begin.
     """
-    configure()
-    for trouble in troubles(site):
-        _LOG.warning("not ready", extra={"error": trouble})
     # uvicorn ends what is under way, and then as the signal ends it: no block's end would be reached.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = uvicorn.Config(
-        create_app(site),
-        http=bounded(Connections(settings.trusted_proxies)),
+        app,
+        http=bounded(Connections(trusted_proxies)),
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=True,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
         timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=int(IDLE_SECONDS),
         h11_max_incomplete_event_size=32 * 1024,
         ws="none",
         lifespan="on",
     )
-    _LOG.info("serving %s, listening at %s", site.url, ", ".join(map(_place, listening)))
+    _LOG.info("serving %s, listening at %s", url, ", ".join(map(_place, listening)))
     server = uvicorn.Server(config)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # a terminal that closes; nohup has it ignored
         signal.signal(signal.SIGHUP, server.handle_exit)
     with suppress(KeyboardInterrupt):
         server.run(sockets=listening)
     if not server.started:
-        raise GateError("The bot could not begin.", hint="Its log says why.")
+        raise GateError("The server could not begin.", hint="Its log says why.")
 
 
 def _place(listening: socket.socket) -> str:

@@ -5,16 +5,18 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from gate.bot.jobsettings import JobSettings, read_jobs
+from gate.bot.clientsettings import SignInSettings
+from gate.bot.jobs import JobSettings
+from gate.bot.jobsettings import read_jobs
 from gate.bot.notices.sections import Checkable, GitHubSection, read_github, read_notices
 from gate.bot.secret import Secret, secret
-from gate.bot.signin import SignInSettings, read_sign_in
+from gate.bot.signin import read_sign_in
 from gate.errors import PolicyError, UsageError
 from gate.fields import Fields, bad, duration, list_of, plain, word
 from gate.files import read_regular
-from gate.http import LOOPBACK
 from gate.strictyaml import MAX_BYTES, Node, parse
 from gate.text import printable
+from gate.uris import LOOPBACK
 
 _LONGEST_LIFE = 24 * 3600
 

@@ -1,50 +1,18 @@
-"""How people sign in: the section `sign_in` of `bot.yaml`, and whom that makes them."""
+"""How people sign in: the section `sign_in` of `bot.yaml`."""
 
 import re
 from pathlib import Path
-from typing import Literal, NamedTuple
 
+from gate.bot.clientsettings import SignInSettings
 from gate.bot.jobsettings import issuer_url
-from gate.bot.secret import Secret, secret
+from gate.bot.secret import secret
 from gate.fields import Fields, bad, list_of, word
 from gate.http import is_safe
-from gate.models import Identity
-from gate.policy import Policy
 from gate.strictyaml import Node
 from gate.text import printable
 
 _DOMAIN = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+")
 _LONGEST_NAME = 60
-
-
-class SignInSettings(NamedTuple):
-    """One way to sign in. `url` is the OIDC issuer, or the GitHub that people have their accounts at.
-
-    `domains` (in lower case) are those that an e-mail address must be in; empty where the provider's word is enough.
-    """
-
-    name: str
-    kind: Literal["oidc", "github"]
-    url: str
-    client_id: str
-    client_secret: Secret
-    domains: frozenset[str] = frozenset()
-
-
-class SignedIn(NamedTuple):
-    """Somebody who has just signed in, as the provider called `provider` knows them.
-
-    `identities` are all of one account, and verified; `name` is for display only.
-    """
-
-    identities: tuple[Identity, ...]
-    name: str
-    provider: str
-
-
-def known(policy: Policy, person: SignedIn) -> str | None:
-    """The canonical name, in the policy, of the one person that this is; None for a stranger, or for two people."""
-    return policy.people.owner(person.identities)
 
 
 def read_sign_in(node: Node, base: Path | None) -> tuple[SignInSettings, ...]:

@@ -11,9 +11,9 @@ from gate.bot.errors import BotError, NotAllowed, NotFound, NotProved
 from gate.bot.metrics import SIGN_INS
 from gate.bot.oauth import CodeRefused
 from gate.bot.providers import Provider
-from gate.bot.signin import SignedIn, known
-from gate.bot.site import Site, local_path
-from gate.bot.web import Call, cookie_of
+from gate.bot.signedin import SignedIn, known
+from gate.bot.site import BotCall, Site, local_path
+from gate.bot.web import cookie_of
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,2}")
 _FLOW = "gate-sign-in"
@@ -27,13 +27,13 @@ class SignInPages:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def page(self, call: Call) -> Response:
+    def page(self, call: BotCall) -> Response:
         """`GET /sign-in`."""
         return self._site.page(
             "sign_in.html", call, providers=self._site.providers, next=local_path(call.query.get("next", "/"))
         )
 
-    def start(self, call: Call) -> Response:
+    def start(self, call: BotCall) -> Response:
         """`GET /sign-in/{number}`: off to the provider. Nothing is kept here: a scanner that comes by does nothing."""
         provider = self._provider(call)
         started = provider.start(self._redirect_uri(call))
@@ -43,7 +43,7 @@ class SignInPages:
         self._site.set_cookie(response, self._flow_cookie, sealed, _FLOW_LIFE)
         return response
 
-    def callback(self, call: Call) -> Response:
+    def callback(self, call: BotCall) -> Response:
         """`GET /sign-in/{number}/callback`: back from the provider."""
         try:
             with self._site.limits.of_failures("sign in failed", call.address):
@@ -53,7 +53,7 @@ class SignInPages:
             _LOG.info("sign-in failed", extra={"error": error.message})
             raise
 
-    def sign_out(self, call: Call) -> Response:
+    def sign_out(self, call: BotCall) -> Response:
         """`POST /sign-out`."""
         self._site.sessions.check_csrf(call.person(), call.form.get("csrf", ""))
         self._site.sessions.end(call.cookie)
@@ -61,7 +61,7 @@ class SignInPages:
         self._site.drop_cookie(response, self._site.cookie_name)
         return response
 
-    def admit(self, call: Call, signed_in: SignedIn, next_path: str) -> Response:
+    def admit(self, call: BotCall, signed_in: SignedIn, next_path: str) -> Response:
         """Begin a session of whoever signed in, if the policy knows them; the old one ends.
 
         Raises:
@@ -85,7 +85,7 @@ class SignInPages:
         SIGN_INS.labels("signed in").inc()
         return response
 
-    def _finished(self, call: Call) -> Response:
+    def _finished(self, call: BotCall) -> Response:
         sealed = cookie_of(call.request, self._flow_cookie)
         flow = self._site.keyring.unseal("sign-in", sealed, now=int(self._site.clock()))
         if flow is None or flow["number"] != call.path["number"]:
@@ -103,7 +103,7 @@ class SignInPages:
         self._site.drop_cookie(response, self._flow_cookie)
         return response
 
-    def _exchanged(self, call: Call, flow: Mapping[str, str]) -> SignedIn:
+    def _exchanged(self, call: BotCall, flow: Mapping[str, str]) -> SignedIn:
         """Whoever the provider says has signed in. Where it has refused too many codes from one address it is asked for
         none from there: each question is one in this bot's name, and it may think better of answering."""
         if "code" in call.query:
@@ -123,10 +123,10 @@ class SignInPages:
     def _flow_cookie(self) -> str:
         return f"__Host-{_FLOW}" if self._site.is_secure else _FLOW
 
-    def _redirect_uri(self, call: Call) -> str:
+    def _redirect_uri(self, call: BotCall) -> str:
         return f"{self._site.url}/sign-in/{call.path['number']}/callback"
 
-    def _provider(self, call: Call) -> Provider:
+    def _provider(self, call: BotCall) -> Provider:
         number = call.path["number"]
         providers = self._site.providers
         if not _NUMBER.fullmatch(number) or int(number) >= len(providers):

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from gate.bot.jobs import Doorkeeper
     from gate.bot.providers import Provider
 
+BotCall = Call[Visitor]
+
 _PATHS = re.compile(r"/(?:requests/[A-Za-z0-9_-]{1,64}|passkeys|history)?")
 _HEADINGS = {401: "Please sign in", 403: "That is not possible", 404: "There is nothing here", 409: "Too late"}
 
@@ -92,6 +94,17 @@ class Site:
         """
         self.notary.check_signer(self.policy.current().policy)
 
+    def check_state(self) -> None:
+        """Check that the state can be written, not only read.
+
+        Raises:
+            Unavailable: it can't.
+        """
+        now = int(self.clock())
+        before = self.state.get("readiness", "readiness", now)
+        version = before.version if before else 0
+        self.state.put("readiness", "readiness", {}, expires_at=now + 60, expected=version, now=now)
+
     def set_cookie(self, response: Response, name: str, value: str, seconds: int = LIFE) -> None:
         """A cookie that no script reads and no other site's form sends."""
         response.set_cookie(
@@ -102,7 +115,7 @@ class Site:
         """Take it back."""
         response.delete_cookie(name, path="/", secure=self.is_secure, httponly=True, samesite="lax")
 
-    def visitor_or_none(self, call: Call) -> Visitor | None:
+    def visitor_or_none(self, call: BotCall) -> Visitor | None:
         """Who has signed in, None where nobody has.
 
         Raises:
@@ -115,7 +128,7 @@ class Site:
             )
         return visitor
 
-    def vouched(self, call: Call) -> Visitor:
+    def vouched(self, call: BotCall) -> Visitor:
         """Who sends this form, from a page of theirs, and not too often.
 
         Raises:
@@ -127,13 +140,13 @@ class Site:
         self.limits.hit("decide", visitor.person)
         return visitor
 
-    def page(self, template: str, call: Call, status: int = 200, **values: Any) -> Response:
+    def page(self, template: str, call: BotCall, status: int = 200, **values: Any) -> Response:
         """A page for whoever is there."""
         visitor = call.visitor
         csrf = self.sessions.csrf(visitor) if visitor else ""
         return self.views.page(template, status, visitor=visitor, csrf=csrf, dev=self.dev is not None, **values)
 
-    def sign_in_page(self, call: Call) -> Response:
+    def sign_in_page(self, call: BotCall) -> Response:
         """The page that asks who somebody is, and then leads back to where they were."""
         return self.page(
             "sign_in.html", call, 401, providers=self.providers, next=local_path(call.request.scope["path"])

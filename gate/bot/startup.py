@@ -1,10 +1,14 @@
 """What is looked at when the bot starts, rather than when somebody needs it at night."""
 
+import logging
 from collections.abc import Iterator
 
 from gate.bot.errors import Unavailable
+from gate.bot.logs import configure
 from gate.bot.settings import Settings
 from gate.bot.site import Site
+
+_LOG = logging.getLogger(__name__)
 
 
 def check_secrets(settings: Settings) -> None:
@@ -20,6 +24,13 @@ def check_secrets(settings: Settings) -> None:
         channel.check()
     if settings.github:
         settings.github.check()
+
+
+def begin(site: Site) -> None:
+    """Log from now on, first what keeps people from approving just now."""
+    configure()
+    for trouble in troubles(site):
+        _LOG.warning("not ready", extra={"error": trouble})
 
 
 def troubles(site: Site) -> Iterator[str]:

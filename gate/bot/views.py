@@ -3,23 +3,15 @@
 import hashlib
 from functools import cache
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from gate.bot.operations import Asset
 from gate.text import plural, printable, utc
-
-
-class Asset(NamedTuple):
-    """A static file: `version` changes when its bytes do."""
-
-    data: bytes
-    media_type: str
-    version: str
-
 
 _MEDIA_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 

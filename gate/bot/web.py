@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
 from anyio import CapacityLimiter, to_thread
@@ -13,23 +13,24 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from gate.bot.bodies import MAX_BODY, Bodies
-from gate.bot.errors import BotError, NotProved, TooMany
+from gate.bot.bodies import MAX_BODY, Bodies, TooLarge, TooSlow
+from gate.bot.errors import BotError, Conflict, NotAllowed, NotFound, NotProved, TooMany, Unavailable
 from gate.bot.limits import block
-from gate.bot.sessions import Visitor
 from gate.errors import GateError
+
+V = TypeVar("V")
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Call:
-    """One HTTP request, read whole. `visitor` is who has signed in, None for everybody else."""
+class Call(Generic[V]):
+    """One HTTP request, read whole. `visitor` is who has signed in, as the service knows them; None if nobody has."""
 
     request: Request
     body: bytes
     cookie: str
-    visitor: Visitor | None
+    visitor: V | None
     form: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -47,7 +48,7 @@ class Call:
         """Where it comes from, as far as limits tell addresses apart."""
         return block(self.request.client.host) if self.request.client else "unknown"
 
-    def person(self) -> Visitor:
+    def person(self) -> V:
         """Who has signed in.
 
         Raises:
@@ -91,25 +92,36 @@ def _once(members: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return dict(listed)
 
 
-Handler = Callable[[Call], Response]
+_STATUS: dict[type[GateError], int] = {
+    NotProved: 401,
+    NotAllowed: 403,
+    NotFound: 404,
+    TooSlow: 408,
+    Conflict: 409,
+    TooLarge: 413,
+    TooMany: 429,
+    Unavailable: 503,
+    BotError: 400,
+}
+Handler = Callable[[Call[V]], Response]
 ErrorPage = Callable[[Request, GateError, int], Response]
 
 
-class Endpoint:
+class Endpoint(Generic[V]):
     """Makes ASGI endpoints of handlers: each runs in a thread, and whatever it raises becomes an answer.
 
     Those that wait for others, such as a provider that may take its time, share few `threads` of their own: people and
     jobs must not wait behind them.
     """
 
-    def __init__(self, cookie_name: str, visitor: Callable[[str], Visitor | None], error_page: ErrorPage) -> None:
+    def __init__(self, cookie_name: str, visitor: Callable[[str], V | None], error_page: ErrorPage) -> None:
         self._cookie_name = cookie_name
         self._visitor = visitor
         self._error_page = error_page
         self._bodies = Bodies()
 
     def __call__(
-        self, handler: Handler, max_body: int = MAX_BODY, threads: CapacityLimiter | None = None
+        self, handler: Handler[V], max_body: int = MAX_BODY, threads: CapacityLimiter | None = None
     ) -> Callable[[Request], Awaitable[Response]]:
         """The endpoint of a handler that takes `max_body` bytes, in one of `threads`, or of those for all."""
 
@@ -130,7 +142,7 @@ class Endpoint:
 
         return endpoint
 
-    def _answer(self, handler: Handler, request: Request, body: bytes) -> Response:
+    def _answer(self, handler: Handler[V], request: Request, body: bytes) -> Response:
         cookie = cookie_of(request, self._cookie_name)
         return handler(Call(request, body, cookie, self._visitor(cookie), _form(request, body)))
 
@@ -145,7 +157,7 @@ def cookie_of(request: Request, name: str) -> str:
 
 def status_of(error: GateError) -> int:
     """The HTTP status that tells an error."""
-    return error.status if isinstance(error, BotError) else 500
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
 
 
 def json_error(error: GateError, status: int) -> Response:

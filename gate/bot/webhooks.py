@@ -10,8 +10,7 @@ from gate.bot.claims import Job
 from gate.bot.errors import BotError, NotFound
 from gate.bot.hold import HeldRun, Hold
 from gate.bot.metrics import ASKED
-from gate.bot.site import Site
-from gate.bot.web import Call
+from gate.bot.site import BotCall, Site
 from gate.bot.webhook import ProtectionRequest, receive
 from gate.identity import named
 
@@ -24,7 +23,7 @@ class Webhooks:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def github(self, call: Call) -> Response:
+    def github(self, call: BotCall) -> Response:
         """`POST /webhooks/github`. GitHub shows the response, and the log has why one was refused: its people look at
         the one, and the bot's at the other.
 
@@ -38,7 +37,7 @@ class Webhooks:
             raise
         return Response(status_code=204)
 
-    def _take(self, call: Call) -> None:
+    def _take(self, call: BotCall) -> None:
         site = self._site
         if site.webhook_secret is None or site.hold is None:
             raise NotFound("This bot takes no webhooks.", hint="Set github: webhook_secret in bot.yaml.")

@@ -6,15 +6,22 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from gate.cli.pin import ask_pin
 from gate.errors import UsageError
-from gate.http import LOOPBACK
 from gate.installation import gate_command, install_command
 from gate.text import printable
+from gate.uris import LOOPBACK
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from gate.bot.settings import Settings
+    from gate.bot.site import Site
 
 
 @click.command()
@@ -50,12 +57,11 @@ def bot(config: Path, host: str, port: int, folder: Path | None, *, dev: bool) -
     if folder:
         raise UsageError("--folder goes with --dev.", hint="The real bot's folder is that of its --config.")
     from gate.bot.building import build  # noqa: PLC0415 (paid for when used)
-    from gate.bot.server import listen, serve  # noqa: PLC0415
+    from gate.bot.server import listen  # noqa: PLC0415
     from gate.bot.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings(config)
-    site = build(settings, pin=ask_pin)
-    serve(site, settings, listen(host, port))
+    _serve(build(settings, pin=ask_pin), settings, listen(host, port))
 
 
 def check_installed() -> None:
@@ -95,7 +101,7 @@ def _scratch() -> Iterator[Path]:
 def _try_out(folder: Path, host: str, port: int) -> None:
     from gate.bot.building import build  # noqa: PLC0415 (paid for when used)
     from gate.bot.dev import open_trial  # noqa: PLC0415
-    from gate.bot.server import listen, serve  # noqa: PLC0415
+    from gate.bot.server import listen  # noqa: PLC0415
     from gate.bot.settings import load_settings  # noqa: PLC0415
 
     listening = listen(host, port)  # before anybody is sent there
@@ -113,4 +119,13 @@ def _try_out(folder: Path, host: str, port: int) -> None:
     click.echo("    --repository acme/shop --sha $(git rev-parse HEAD) --environment production --run-id 1")
     sys.stdout.flush()
     settings = load_settings(trial.config)
-    serve(build(settings, pin=ask_pin, dev=True), settings, listening)
+    _serve(build(settings, pin=ask_pin, dev=True), settings, listening)
+
+
+def _serve(site: "Site", settings: "Settings", listening: "list[socket]") -> None:
+    from gate.bot.app import create_app  # noqa: PLC0415 (paid for when used)
+    from gate.bot.server import serve  # noqa: PLC0415
+    from gate.bot.startup import begin  # noqa: PLC0415
+
+    begin(site)
+    serve(create_app(site), site.url, settings.trusted_proxies, listening)

@@ -9,8 +9,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from gate.errors import ReplayUnavailable, UsageError
-from gate.http import LOOPBACK
-from gate.uris import Uri
+from gate.uris import LOOPBACK, Uri
 
 _MAX_BYTES = 4096
 _SHAPE = "HOST[:PORT][/DB]"

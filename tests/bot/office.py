@@ -14,7 +14,7 @@ from gate.bot.errors import Unavailable
 from gate.bot.facts import Lookup
 from gate.bot.herald import Herald
 from gate.bot.intake import Intake
-from gate.bot.jobsettings import ApiToken
+from gate.bot.jobs import ApiToken
 from gate.bot.keyring import Keyring
 from gate.bot.limits import Limits
 from gate.bot.logbook import Logbook

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from gate.bot.errors import NotProved
-from gate.bot.jobs import Doorkeeper
-from gate.bot.jobsettings import JobSettings
+from gate.bot.jobs import Doorkeeper, JobSettings
 from gate.bot.providers import open_provider
 from gate.bot.sessions import Sessions
 from gate.bot.webhook import receive

@@ -10,11 +10,12 @@ from typing import Any
 import jwt
 import pytest
 
-from gate.bot.claims import Job, read_job
+from gate.bot.claims import Job, Kind, read_job
 from gate.bot.discovery import Issuer
 from gate.bot.errors import NotAllowed, NotProved, Unavailable
-from gate.bot.jobs import Doorkeeper
-from gate.bot.jobsettings import ApiToken, CiIssuer, JobSettings, Kind, read_jobs
+from gate.bot.jobs import ApiToken, CiIssuer, Doorkeeper, JobSettings
+from gate.bot.jobsettings import read_jobs
+from gate.bot.web import status_of
 from gate.errors import PolicyError
 from gate.policy import RepositoryPattern
 from gate.strictyaml import parse
@@ -49,7 +50,7 @@ def refusal(door: Doorkeeper, credential: str) -> NotProved:
         door.identify(f"Bearer {credential}")
     error = caught.value
     assert credential not in " ".join((error.message, error.hint, error.expected, error.actual, repr(error)))
-    assert error.status == 401
+    assert status_of(error) == 401
     return error
 
 

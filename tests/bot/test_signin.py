@@ -10,11 +10,13 @@ import pytest
 import requests
 
 from gate.bot import oauth, providers
+from gate.bot.clientsettings import SignInSettings
 from gate.bot.errors import NotProved, Unavailable
 from gate.bot.oauth import Started
 from gate.bot.providers import GitHubProvider, open_provider
 from gate.bot.secret import Secret
-from gate.bot.signin import SignedIn, SignInSettings, known, read_sign_in
+from gate.bot.signedin import SignedIn, known
+from gate.bot.signin import read_sign_in
 from gate.errors import PolicyError, UsageError
 from gate.models import Identity
 from gate.people import People, Person

@@ -11,7 +11,7 @@ from unittest import mock
 from gate.bot.building import build
 from gate.bot.request import ApprovalRequest, CommitLine, Declined, Facts, Given
 from gate.bot.settings import load_settings
-from gate.bot.signin import SignedIn
+from gate.bot.signedin import SignedIn
 from gate.bot.signinpages import SignInPages
 from gate.bot.site import Site
 from gate.deployment import Deployment

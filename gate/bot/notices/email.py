@@ -13,7 +13,8 @@ from typing import NamedTuple
 from gate.bot.notices import News, Notice, Undelivered
 from gate.bot.notices.words import facts, headline, inert
 from gate.bot.secret import Secret
-from gate.http import LOOPBACK, within
+from gate.http import within
+from gate.uris import LOOPBACK
 
 _ATOM = r"[A-Za-z0-9!#$%&'+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"

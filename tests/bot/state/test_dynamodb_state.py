@@ -18,6 +18,7 @@ from gate import dynamotable
 from gate.bot.errors import Unavailable
 from gate.bot.state import State, open_state
 from gate.bot.state.dynamodb import DynamoState
+from gate.bot.web import status_of
 from gate.dynamotable import Table
 from gate.errors import UsageError
 from tests.bot.state.material import NOW, document, dynamodb_uri, fresh_table, put
@@ -53,7 +54,7 @@ def _refusal(state: State, accesses: list[Callable[[State], object]] = _ACCESSES
             access(state)
         errors.append(caught.value)
     assert len({str(error).partition(" (")[0] for error in errors}) == 1
-    assert (errors[0].reason, errors[0].status) == ("bot.unavailable", 503)
+    assert (errors[0].reason, status_of(errors[0])) == ("bot.unavailable", 503)
     assert errors[0].hint
     _is_clean(f"{errors[0]} {errors[0].hint}")
     return errors[0]

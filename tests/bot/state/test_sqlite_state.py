@@ -12,6 +12,7 @@ import pytest
 from gate.bot.errors import Unavailable
 from gate.bot.state import State
 from gate.bot.state.sqlite import SqliteState
+from gate.bot.web import status_of
 from gate.replay.sqlite import SqliteStore
 from tests.bot.state.material import LATER, NOW, Place, contenders, document, put, said
 from tests.replay.material import tell, use
@@ -34,7 +35,7 @@ def _refusal(state: State) -> Unavailable:
             access()
         errors.append(caught.value)
     assert len({str(error) for error in errors}) == 1
-    assert (errors[0].reason, errors[0].status) == ("bot.unavailable", 503)
+    assert (errors[0].reason, status_of(errors[0])) == ("bot.unavailable", 503)
     assert errors[0].hint
     return errors[0]
 

@@ -9,6 +9,7 @@ import pytest
 
 from gate.bot.errors import BotError
 from gate.bot.state import MAX_DOCUMENT, Document, State, open_state
+from gate.bot.web import status_of
 from gate.errors import UsageError
 from tests.bot.state.material import LATER, NOW, Place, contenders, document, put, said
 from tests.replay.material import answer, at_once, tell
@@ -224,7 +225,7 @@ def test_odd_names_are_refused(state: State, name: str) -> None:
     for access_it in accesses:
         with pytest.raises(BotError) as caught:
             access_it()
-        assert caught.value.status == 400
+        assert status_of(caught.value) == 400
         assert caught.value.expected
         assert caught.value.actual.isprintable()
 
