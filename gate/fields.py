@@ -7,7 +7,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
-from gate.errors import PolicyError
+from gate.errors import PolicyError, UsageError
+from gate.sha256 import parse_sha256
 from gate.strictyaml import Node
 from gate.text import closest, printable
 
@@ -92,6 +93,17 @@ def one_of(*words: str) -> Callable[[Node], str]:
     return choose
 
 
+def fixed(name: str, value: str) -> Callable[[Node], bool]:
+    """A reader of a field that says one thing, or is left out."""
+
+    def read(node: Node) -> bool:
+        if plain(node, f"the word {value}") != value:
+            raise bad(node, f"{name} must be {value}, or left out.")
+        return True
+
+    return read
+
+
 def plain(node: Node, what: str) -> str:
     """A scalar that stands without quotes, `what` being the words for it in the error."""
     if node.text is None or not node.plain:
@@ -106,6 +118,14 @@ def der(node: Node) -> bytes:
         return base64.b64decode("".join(text.split()), validate=True)
     except (ValueError, binascii.Error):
         return b""
+
+
+def sha256(node: Node) -> str:
+    """A SHA-256, in hex."""
+    try:
+        return parse_sha256(node.text or "")
+    except UsageError:
+        raise bad(node, "this must be a SHA-256: 64 hex digits.") from None
 
 
 def boolean(node: Node) -> bool:

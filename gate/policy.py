@@ -50,7 +50,8 @@ class Policy:
     """A compiled policy. `sha256` is the hex digest of the bytes it was compiled from. `actor_replaces` says that who
     calls the gate knows better than the CI who triggered the run. `party` says where passkeys are used, None where
     nowhere; `enrolled` has the passkeys of each person, by the name that `people` calls them. `renamed` has a
-    repository's former name by its name of today, "" where it never had another."""
+    repository's former name by its name of today, "" where it never had another. `replaces` are the SHA-256 of the
+    policies before this one, which it vouches for in an audit."""
 
     sha256: str
     audience: str
@@ -63,6 +64,7 @@ class Policy:
     party: "RelyingParty | None" = None
     enrolled: "dict[str, tuple[Credential, ...]]" = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
+    replaces: tuple[str, ...] = ()
 
     def passkeys(self, approver: str) -> "tuple[Credential, ...]":
         """The passkeys of the person that `approver` is, under whatever spelling."""

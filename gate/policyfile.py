@@ -6,9 +6,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gate.errors import PolicyError, UsageError
-from gate.fields import Fields, bad, boolean, der, duration, list_of, mapping, one_of, plain, time, word
+from gate.fields import (
+    Fields,
+    bad,
+    boolean,
+    duration,
+    fixed,
+    list_of,
+    mapping,
+    one_of,
+    plain,
+    sha256,
+    word,
+)
 from gate.identity import fold
-from gate.keys import ALGORITHMS, PublicKey, TrustedKey
+from gate.keyfields import trusted_keys
+from gate.keys import TrustedKey
 from gate.people import People
 from gate.peoplefields import approver, read_who_is_who
 from gate.policy import Environment, Policy, RepositoryPattern
@@ -25,7 +38,6 @@ MAX_APPROVALS = 16  # as many as one call of the gate looks at
 _DEFAULT_MAX_AGE = 15 * 60
 _LONGEST_MAX_AGE = 24 * 3600
 _MAX_CI_NAME = 255  # characters, as at GitHub
-_KID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def compile_policy(data: bytes) -> Policy:
@@ -38,13 +50,14 @@ def compile_policy(data: bytes) -> Policy:
     fields.required("version", _version)
     audience = fields.optional("audience", word, "deploy-gate")
     replay, audit = fields.required("replay", word), fields.required("audit", word)
-    keys = _by_kid(fields.required("keys", list_of(_key)))
+    keys = fields.required("keys", trusted_keys)
     none: dict[str, Node] = {}
     teams = _teams(fields.optional("teams", mapping, none))
     who_is_who = read_who_is_who(fields)
     actor_option = fields.optional("actor_option", one_of("adds", "replaces"), "adds")
     passkeys = fields.optional("passkeys", _itself, None)
     renamed = fields.optional("renamed", _renamed, dict[str, str]())
+    replaces = fields.optional("replaces", list_of(sha256), list[str]())
     environments = fields.required("environments", mapping)
     fields.done()
     _check_case(environments)
@@ -68,6 +81,7 @@ def compile_policy(data: bytes) -> Policy:
         party=party,
         enrolled=enrolled,
         renamed=renamed,
+        replaces=tuple(replaces),
     )
 
 
@@ -105,64 +119,6 @@ def _max_age(node: Node) -> int:
     if length > _LONGEST_MAX_AGE:
         raise bad(node, "an approval may live for a day at most.", "Short lives keep a stolen token worthless.")
     return length
-
-
-def _key_approver(node: Node) -> str:
-    text = node.text or ""
-    if not is_approver(text) or ("*" in text and not re.fullmatch(r"\*@[^*@]+", text)):
-        raise bad(node, 'this must be an approver, or "*@" and a domain.', "* stands only for a whole local part.")
-    return text.lower()
-
-
-def _public_key(node: Node) -> PublicKey:
-    try:
-        return PublicKey(der(node))
-    except ValueError:
-        raise bad(
-            node, "this is not the public key of an Ed25519 or a P-256 key.", "`gate keys show URI` prints it."
-        ) from None
-
-
-def _alg(node: Node) -> str:
-    if node.text not in ALGORITHMS:
-        raise bad(node, f"alg must be one of {', '.join(ALGORITHMS)}.")
-    return node.text
-
-
-def _kid(node: Node) -> str:
-    if not node.text or not _KID.fullmatch(node.text):
-        raise bad(node, "a kid is 1 to 128 of A-Z a-z 0-9 . _ -.")
-    return node.text
-
-
-def _key(node: Node) -> tuple[TrustedKey, Node]:
-    fields = Fields(node, "this key")
-    key = fields.required("public_key", _public_key)
-    kid = fields.optional("kid", _kid, key.thumbprint)
-    if fields.required("alg", _alg) != key.alg:
-        raise bad(node, f"alg does not fit the public key, which is for {key.alg}.")
-    approvers = fields.required("approvers", list_of(_key_approver))
-    not_before, not_after = fields.optional("not_before", time, None), fields.optional("not_after", time, None)
-    fields.done()
-    if not_before is not None and not_after is not None and not_before >= not_after:
-        raise bad(node, "this key's window ends before it starts.")
-    return TrustedKey(
-        kid=kid,
-        key=key,
-        names=frozenset(name for name in approvers if not name.startswith("*@")),
-        domains=frozenset(name[2:] for name in approvers if name.startswith("*@")),
-        not_before=not_before,
-        not_after=not_after,
-    ), node
-
-
-def _by_kid(keys: list[tuple[TrustedKey, Node]]) -> dict[str, tuple[TrustedKey, Node]]:
-    found: dict[str, tuple[TrustedKey, Node]] = {}
-    for key, node in keys:
-        if key.kid in found:
-            raise bad(node, f"the kid {key.kid} is also that of the key on line {found[key.kid][1].line}.")
-        found[key.kid] = key, node
-    return found
 
 
 def _check_somebody(keys: dict[str, tuple[TrustedKey, Node]], named: set[str]) -> None:
@@ -239,17 +195,6 @@ def _passkeys(
     return read_passkeys(party, lists, known, wanting)
 
 
-def _only(name: str, value: str) -> Callable[[Node], bool]:
-    """A reader of a field that says one thing, or is left out."""
-
-    def read(node: Node) -> bool:
-        if plain(node, f"the word {value}") != value:
-            raise bad(node, f"{name} must be {value}, or left out.")
-        return True
-
-    return read
-
-
 def _environment(name: str, node: Node, teams: dict[str, list[str]]) -> Environment:
     try:
         parse_environment(name)
@@ -261,8 +206,8 @@ def _environment(name: str, node: Node, teams: dict[str, list[str]]) -> Environm
     approvals = fields.optional("approvals", _count, 1)
     separation = fields.optional("separation_of_duties", boolean, True)
     max_age = fields.optional("max_age", _max_age, _DEFAULT_MAX_AGE)
-    passkey = fields.optional("passkey", _only("passkey", "required"), False)
-    clean = fields.optional("checkout", _only("checkout", "clean"), False)
+    passkey = fields.optional("passkey", fixed("passkey", "required"), False)
+    clean = fields.optional("checkout", fixed("checkout", "clean"), False)
     ci_names = tuple(fields.optional("ci_names", list_of(_ci_name), list[str]()))
     fields.done()
     approvers = frozenset[str]().union(*entries)

@@ -56,6 +56,16 @@ class Unproved(Denied):
         super().__init__(denial.reason, f"{denial.message} If its own policy asked for none, give that too.")
 
 
+class Revoked(Unproved):
+    """A key that signed it was revoked after the policy of its time, which was not given but found."""
+
+    def __init__(self, kid: str) -> None:
+        message = (
+            f"The key {kid} was revoked since; if its word of that time is to count, give the policy of that time."
+        )
+        Denied.__init__(self, "key.outside_window", message)
+
+
 class Unlisted(Unproved):
     """No policy that was given lists the key, so nothing can be said of the signature."""
 

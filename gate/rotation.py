@@ -1,9 +1,13 @@
-"""Rotating and revoking the keys of a `gate.yaml`, by changing as few of its lines as possible."""
+"""Rotating and revoking the keys of a `gate.yaml`, by changing as few of its lines as possible.
+
+What comes out says which policy it replaces, so that an audit finds the way back from it (gate/proof/policies.py).
+"""
 
 import base64
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from gate.errors import PolicyError, UsageError
 from gate.keys import REVOKED, PublicKey, TrustedKey
@@ -25,7 +29,7 @@ def rotate(text: str, kid: str, key: PublicKey, now: int, overlap: int) -> str:
         UsageError: the new key is in the policy already, or `overlap` is shorter than the longest `max_age`.
         PolicyError: there is no such key, or its entry is not written in a way that can be changed line by line.
     """
-    policy = compile_policy(text.encode())
+    text, policy = _next(text)
     old = _trusted(policy, kid)
     if any(key.spki == trusted.key.spki for trusted in policy.keys.values()):
         raise UsageError("The new key is in the policy already.", hint="Make another: gate keys new")
@@ -52,7 +56,7 @@ def revoke(text: str, kid: str, now: int) -> str:
     Raises:
         PolicyError: there is no such key, or its entry is not written in a way that can be changed line by line.
     """
-    policy = compile_policy(text.encode())
+    text, policy = _next(text)
     old = _trusted(policy, kid)
     lines = text.splitlines()
     first, last, dash = _entry(text, lines, policy, kid)
@@ -60,6 +64,21 @@ def revoke(text: str, kid: str, now: int) -> str:
     entry = _set(lines[first:last], dash, {"not_before": None, "not_after": REVOKED}, note)
     wanted = {**policy.keys, kid: old._replace(not_before=None, not_after=REVOKED)}
     return _checked([*lines[:first], *entry, *lines[last:]], policy, wanted)
+
+
+def _next(text: str) -> tuple[str, Policy]:
+    """The policy `text` once it says that it replaces the one that it was."""
+    before = compile_policy(text.encode())
+    lines, members = text.splitlines(), parse(text.encode()).members or {}
+    first = last = members["version"].line
+    if "replaces" in members:
+        last = members["replaces"].line
+        first = last - 1
+        while last < len(lines) and lines[last].startswith((" ", "-")):
+            last += 1
+    lines[first:last] = [f"replaces: [{before.sha256}]"]
+    following = _checked(lines, replace(before, replaces=(before.sha256,)), before.keys)
+    return following, compile_policy(following.encode())
 
 
 def _trusted(policy: Policy, kid: str) -> TrustedKey:
@@ -70,8 +89,9 @@ def _trusted(policy: Policy, kid: str) -> TrustedKey:
 
 def _by_hand() -> PolicyError:
     return PolicyError(
-        "The key's entry can't be changed line by line.",
-        hint="Write `keys` as a plain list, a field on each line, or change it by hand (docs/policy.md).",
+        "The policy can't be changed line by line.",
+        hint="Write `keys` as a plain list, a field on each line, and `replaces` on one line; or change it by hand "
+        "(docs/policy.md).",
     )
 
 
@@ -132,4 +152,4 @@ def _checked(lines: list[str], before: Policy, wanted: Mapping[str, TrustedKey])
 
 def _meaning(policy: Policy, keys: Mapping[str, TrustedKey]) -> tuple[object, ...]:
     trusted = {kid: (key.key.spki, *key[2:]) for kid, key in keys.items()}
-    return trusted, policy.audience, policy.replay, policy.audit, policy.environments
+    return trusted, policy.audience, policy.replay, policy.audit, policy.environments, policy.replaces

@@ -22,11 +22,12 @@ _EXAMPLES = {"replay": "sqlite:///var/lib/gate/replay.db", "audit": "file:///var
 
 
 class LoadedPolicy(NamedTuple):
-    """A compiled policy, and the folder that its relative paths start at. None: it came from S3, or lies where the
-    commit under deployment decides which folder that is."""
+    """A compiled policy, the folder that its relative paths start at, and the bytes that it was compiled from. No
+    folder: it came from S3, or lies where the commit under deployment decides which folder that is."""
 
     policy: Policy
     base: Path | None
+    data: bytes
 
     def replay_store(self) -> "ReplayStore":
         """The policy's replay store.
@@ -80,7 +81,7 @@ def load_policy(
             actual=printable(location),
             hint="Keep it elsewhere, or review it and pin it: --policy-sha256 with the output of sha256sum.",
         )
-    loaded = LoadedPolicy(_compiled(data, location), None if path is None or inside else path.parent)
+    loaded = LoadedPolicy(_compiled(data, location), None if path is None or inside else path.parent, data)
     if folders:
         _check_places(loaded, folders, is_inside=inside)
     return loaded

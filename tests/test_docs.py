@@ -121,7 +121,9 @@ def test_all_other_yaml_and_json_can_be_read() -> None:
 
 def test_every_field_of_the_policy_is_documented() -> None:
     text = (ROOT / "docs/policy.md").read_text()
-    source = "".join((ROOT / "gate" / name).read_text() for name in ("policyfile.py", "passkeyfields.py"))
+    source = "".join(
+        (ROOT / "gate" / name).read_text() for name in ("policyfile.py", "keyfields.py", "passkeyfields.py")
+    )
     for field in re.findall(r'(?:required|optional)\("(\w+)"', source):
         assert re.search(rf"`[a-z_.*\[\]]*\b{field}`", text), field
 

@@ -1,6 +1,7 @@
 """Rotating and revoking keys: what changes in the policy's text, and what that means for approvals around it."""
 
 import base64
+import hashlib
 import random
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def test_a_rotation_changes_the_one_entry_and_adds_the_other(world: World, new: 
     before, after = world.text.splitlines(), rotate(world.text, "test-key", new.public_key, NOW, HOUR).splitlines()
     end = before.index("people:")
     assert after == [
-        *before[:end],
+        before[0],
+        f"replaces: [{hashlib.sha256(world.text.encode()).hexdigest()}]",
+        *before[1:end],
         "    not_after: 2027-01-15T09:00:00Z",
         f"  - kid: {new.public_key.thumbprint}",
         "    alg: ES256",
@@ -105,6 +108,16 @@ def test_however_the_entry_is_written(world: World, new: Signer, old: str, new_t
     assert compile_policy(revoke(text, kid, NOW).encode()).keys[kid].not_after == 0
 
 
+@pytest.mark.parametrize(
+    "written", ["replaces: [{}]", "replaces:\n  - {}\n  - {}", "replaces:\n- {} # old", "replaces: [\n  {}\n ]"]
+)
+def test_each_version_says_which_one_it_replaces(world: World, new: Signer, written: str) -> None:
+    text = world.text.replace("keys:\n", f"{written.format('a' * 64, 'b' * 64)}\nkeys:\n")
+    for after in (rotate(text, "test-key", new.public_key, NOW, HOUR), revoke(text, "test-key", NOW)):
+        assert compile_policy(after.encode()).replaces == (hashlib.sha256(text.encode()).hexdigest(),)
+        assert "a" * 64 not in after
+
+
 def test_a_list_that_is_indented_otherwise(world: World, new: Signer) -> None:
     start, end = world.text.index("  - kid"), world.text.index("people:")
     entry = world.text[start:end].replace("\n    ", "\n       ").replace("  - kid", "   -   kid")
@@ -148,3 +161,45 @@ def test_the_commands(tmp_path: Path) -> None:
         assert gate(tmp_path, "keys", *wrong).returncode == 2
     assert gate(tmp_path, "keys", "revoke", old, "--policy", "s3://bucket/x?region=r").returncode == 2
     assert gate(tmp_path, "keys", "revoke", old, "--policy", "nowhere").returncode == 2
+
+
+def test_after_a_rotation_the_new_policy_proves_what_the_old_one_allowed(tmp_path: Path) -> None:
+    """Nothing but today's `gate.yaml` is at hand, and the old key's entry is gone from it."""
+    policy, about = tmp_path / "gate.yaml", ["--repository", "acme/shop", "--environment", "production"]
+
+    def allow(sha: str, signer: str) -> None:
+        token = gate(tmp_path, "approve", *about, "--sha", sha, "--approver", ALICE, "--signer", signer).stdout.strip()
+        assert gate(tmp_path, "verify", *about, "--sha", sha, "--approval", token).returncode == 0
+
+    assert gate(tmp_path, "init", "--approver", ALICE).returncode == 0
+    allow("1" * 40, "file:.gate/key.pem")
+    assert gate(tmp_path, "keys", "new", "file:new.pem").returncode == 0
+    assert gate(tmp_path, "keys", "rotate", "file:new.pem").returncode == 0
+    text, (_, new) = policy.read_text(), compile_policy(policy.read_bytes()).keys
+    policy.write_text(text[: text.index("keys:\n") + 6] + text[text.index(f"  - kid: {new}") :])
+    allow("2" * 40, "file:new.pem")
+    done = gate(tmp_path, "audit", "verify")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 allows verified again, under the policy that decided (1 as you gave it, 1 as archived" in done.stdout
+    assert '"archived": 1' in gate(tmp_path, "audit", "verify", "--json").stdout
+    assert "vouches for it" in (gate(tmp_path, "audit", "report"), (tmp_path / "audit.html").read_text())[1]
+
+
+def test_a_log_that_can_not_be_written_from_here_stops_no_rotation_and_loses_no_policy(tmp_path: Path) -> None:
+    assert gate(tmp_path, "init", "--approver", ALICE).returncode == 0
+    policy = tmp_path / "gate.yaml"
+    policy.write_text(policy.read_text().replace("file:.gate/audit", "file:///proc/audit"))
+    former = policy.read_bytes()
+    assert gate(tmp_path, "keys", "new", "file:new.pem").returncode == 0
+    done = gate(tmp_path, "keys", "rotate", "file:new.pem")
+    assert done.returncode == 0
+    kept = tmp_path / f"gate-{hashlib.sha256(former).hexdigest()[:12]}.yaml"
+    assert kept.read_bytes() == former
+    assert "are not archived" in done.stderr
+    assert f"gate policy archive --policy {kept}" in done.stderr
+    assert len(compile_policy(policy.read_bytes()).keys) == 2
+    done = gate(tmp_path, "policy", "archive", "--policy", str(kept), "--audit", "file:copy")
+    assert done.returncode == 0
+    assert (tmp_path / "copy" / Path(done.stdout.strip()).name).read_bytes() == former
+    assert f"replaces: [{hashlib.sha256(former).hexdigest()}]" in done.stderr
+    assert gate(tmp_path, "policy", "archive").returncode == 3

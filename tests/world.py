@@ -94,7 +94,7 @@ class World:
 
     def loaded(self) -> LoadedPolicy:
         """The compiled policy and where it lies."""
-        return LoadedPolicy(compile_policy(self.text.encode()), self.folder)
+        return LoadedPolicy(compile_policy(self.text.encode()), self.folder, self.text.encode())
 
     def gate(self, **collaborators: Any) -> Gate:
         """A gate on this world's stores and clock; `replay`, `audit`, `history` and `checkout` can be others."""

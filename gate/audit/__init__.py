@@ -1,8 +1,10 @@
 """The audit log: immutable records, one object each, at `<prefix>/<repository>/<environment>/seq=<12 digits>.json`.
 
-`=` can't occur in a repository or an environment (scope.py), so no stream can stand where a record belongs.
+Beside them it keeps policies, byte for byte, at `<prefix>/policy=<sha256>.yaml`. `=` can't occur in a repository or an
+environment (scope.py), so no stream can stand where a record or a policy belongs.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from importlib import import_module
@@ -74,12 +76,33 @@ class AuditLog(Protocol):
         """
         ...
 
+    def archive(self, policy: bytes) -> str:
+        """Keep a policy durably under its SHA-256, and return its URI; where it is kept already, do nothing.
+
+        Raises:
+            AuditUnavailable: the log can't be written, or other bytes stand there.
+        """
+        ...
+
+    def archived(self, sha256: str) -> bytes | None:
+        """The bytes that are kept under a policy's SHA-256, unchecked; None where there are none.
+
+        Raises:
+            NotARecord: what stands there can't be a policy.
+            AuditUnavailable: the log can't be read.
+        """
+        ...
+
     def listing(self) -> Iterator[str]:
         """The path below the prefix of every object in the log, in no order; memory does not grow with the log."""
         ...
 
     def uri(self, stream: Stream, seq: int) -> str:
         """Where record number `seq` stands."""
+        ...
+
+    def policy_uri(self, sha256: str) -> str:
+        """Where the policy with this SHA-256 is kept, if it is."""
         ...
 
     def diagnose(self) -> Iterator[Finding]:
@@ -104,6 +127,30 @@ def parse_record_path(path: str) -> RecordPath | None:
     """The stream and number that a path names, None where it is no record's path."""
     match = _RECORD_PATH.fullmatch(path)
     return RecordPath(Stream(match[1], match[2]), int(match[3])) if match else None
+
+
+_POLICY_PATH = re.compile(r"policy=[0-9a-f]{64}\.yaml")
+
+
+def policy_path(sha256: str) -> str:
+    """Where a policy is kept, below the log's prefix."""
+    return f"policy={sha256}.yaml"
+
+
+def is_policy_path(path: str) -> bool:
+    """True if a policy is kept at this path."""
+    return bool(_POLICY_PATH.fullmatch(path))
+
+
+def named(policy: bytes) -> str:
+    """The SHA-256 that names a policy."""
+    return hashlib.sha256(policy).hexdigest()
+
+
+def not_the_policy(uri: str) -> AuditUnavailable:
+    """What to raise where other bytes stand at a policy's place."""
+    hint = "Keep the policy elsewhere, and find out who wrote there; nobody believes those bytes, for their SHA-256."
+    return AuditUnavailable(f"What stands at {printable(uri, 1000)} is not that policy.", hint=hint)
 
 
 _BACKENDS = {

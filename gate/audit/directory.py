@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from gate.audit import MAX_RECORD, NotARecord, Occupied, RecordPath
+from gate.audit import MAX_RECORD, NotARecord, Occupied, RecordPath, named, not_the_policy, policy_path
 from gate.errors import AuditUnavailable
 from gate.models import Finding, Stream
 from gate.text import printable
@@ -53,24 +53,24 @@ class Directory:
 
     def put(self, stream: Stream, seq: int, record: bytes) -> str:
         """Write, bring to the disk, link to its name; see `AuditLog.put`."""
-        with _explained("written", self._root):
-            _make_root(self._root)
-            with self._folder(stream, create=True) as folder:
-                with self._temporary(record) as (outside, name):
-                    taken = not _link(outside, name, folder, _name(seq))
-                os.fsync(folder)
-                if taken and self._record(folder, seq) != record:
-                    raise Occupied(self.uri(stream, seq))
+        if not self._keep(str(RecordPath(stream, seq)), record):
+            raise Occupied(self.uri(stream, seq))
         return self.uri(stream, seq)
 
     def get(self, stream: Stream, seq: int) -> bytes | None:
         """One record; see `AuditLog.get`."""
-        with _explained("read", self._root):
-            try:
-                with self._folder(stream, create=False) as folder:
-                    return self._record(folder, seq)
-            except FileNotFoundError:
-                return None
+        return self._read(str(RecordPath(stream, seq)))
+
+    def archive(self, policy: bytes) -> str:
+        """As `put` does with a record; see `AuditLog.archive`."""
+        sha256 = named(policy)
+        if not self._keep(policy_path(sha256), policy):
+            raise not_the_policy(self.policy_uri(sha256))
+        return self.policy_uri(sha256)
+
+    def archived(self, sha256: str) -> bytes | None:
+        """One policy; see `AuditLog.archived`."""
+        return self._read(policy_path(sha256))
 
     def read(self, places: Iterable[RecordPath]) -> Iterator[bytes | NotARecord | None]:
         """The records one after the other; see `AuditLog.read`."""
@@ -97,7 +97,11 @@ class Directory:
 
     def uri(self, stream: Stream, seq: int) -> str:
         """`file:///…`; see `AuditLog.uri`."""
-        return f"file://{quote(str(self._root.absolute()))}/{RecordPath(stream, seq)}"
+        return self._uri(str(RecordPath(stream, seq)))
+
+    def policy_uri(self, sha256: str) -> str:
+        """`file:///…`; see `AuditLog.policy_uri`."""
+        return self._uri(policy_path(sha256))
 
     def diagnose(self) -> Iterator[Finding]:
         """Whether the folder can be written, and by whom."""
@@ -117,18 +121,35 @@ class Directory:
             fix = f"chmod go-w {printable(str(self._root))}"
             yield Finding("warning", subject, "others than its owner can write there", fix)
 
-    def _record(self, folder: int, seq: int) -> bytes | None:
-        try:
-            return _read(folder, _name(seq))
-        except FileNotFoundError:
-            return None
+    def _uri(self, path: str) -> str:
+        return f"file://{quote(str(self._root.absolute()))}/{path}"
+
+    def _keep(self, path: str, data: bytes) -> bool:
+        """Write a file unless there is one; False if other bytes stand there."""
+        above, _, last = path.rpartition("/")
+        with _explained("written", self._root):
+            _make_root(self._root)
+            with self._folder(above, create=True) as folder:
+                with self._temporary(data) as (outside, name):
+                    taken = not _link(outside, name, folder, last)
+                os.fsync(folder)
+                return not taken or _read(folder, last) == data
+
+    def _read(self, path: str) -> bytes | None:
+        above, _, last = path.rpartition("/")
+        with _explained("read", self._root):
+            try:
+                with self._folder(above, create=False) as folder:
+                    return _read(folder, last)
+            except FileNotFoundError:
+                return None
 
     @contextmanager
-    def _folder(self, stream: Stream, *, create: bool) -> Iterator[int]:
+    def _folder(self, path: str, *, create: bool) -> Iterator[int]:
         """An open folder, reached from the root step by step, so that no symbolic link can lead elsewhere."""
         with contextlib.ExitStack() as opened:
             folder = _opened(opened, os.open(self._root, _FOLDER & ~os.O_NOFOLLOW))
-            for segment in stream.path.split("/"):
+            for segment in filter(None, path.split("/")):
                 if create:
                     _make(folder, segment)
                 folder = _opened(opened, os.open(segment, _FOLDER, dir_fd=folder))
@@ -148,10 +169,6 @@ class Directory:
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=folder)
-
-
-def _name(seq: int) -> str:
-    return f"seq={seq:012d}.json"
 
 
 def _opened(stack: contextlib.ExitStack, descriptor: int) -> int:

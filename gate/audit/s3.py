@@ -1,10 +1,10 @@
 """An audit log in an S3 bucket: `s3://BUCKET/PREFIX?region=R[&endpoint=URL][&owner=ACCOUNT][&retention_days=N]`.
 
 IAM actions. The gate: `s3:PutObject` and `s3:GetObject` on the prefix, `s3:ListBucket` on the bucket (without which AWS
-answers 403, not 404, where there is no record). An auditor: `s3:GetObject`, `s3:ListBucket`. `gate doctor` besides:
-`s3:GetBucketVersioning`, `s3:GetBucketObjectLockConfiguration`, `s3:GetBucketPolicy`; with the gate's own rights alone
-it can tell whether records can be written. Object Lock protects versions, not names, so deny `s3:DeleteObject` and
-`s3:BypassGovernanceRetention` to all of them.
+answers 403, not 404, where there is no record). To archive a policy: the same. An auditor: `s3:GetObject`,
+`s3:ListBucket`. `gate doctor` besides: `s3:GetBucketVersioning`, `s3:GetBucketObjectLockConfiguration`,
+`s3:GetBucketPolicy`; with the gate's own rights alone it can tell whether records can be written. Object Lock protects
+versions, not names, so deny `s3:DeleteObject` and `s3:BypassGovernanceRetention` to all of them.
 """
 
 import random
@@ -18,7 +18,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gate.audit import MAX_RECORD, PROBE, NotARecord, Occupied, RecordPath, parse_record_path
+from gate.audit import (
+    MAX_RECORD,
+    PROBE,
+    NotARecord,
+    Occupied,
+    RecordPath,
+    named,
+    not_the_policy,
+    parse_record_path,
+    policy_path,
+)
 from gate.audit.s3health import examine
 from gate.aws import CONNECTIONS, check_options, client, code, explain, is_denied, speaks_in_clear
 from gate.errors import AuditUnavailable, UsageError
@@ -80,16 +90,24 @@ class Bucket:
 
         A 200 alone may be anybody's: a proxy's, or a server's at a wrong endpoint. S3 reads its own writes at once.
         """
-        uri = self.uri(stream, seq)
-        with self._explained():
-            created = self._create(self._key(stream, seq), record)
-            if self.get(stream, seq) != record:
-                raise self._lost(uri) if created else Occupied(uri)
-        return uri
+        if not self._keep(str(RecordPath(stream, seq)), record):
+            raise Occupied(self.uri(stream, seq))
+        return self.uri(stream, seq)
 
     def get(self, stream: Stream, seq: int) -> bytes | None:
         """One GET; see `AuditLog.get`."""
-        return self.object(self._key(stream, seq), MAX_RECORD + 1)
+        return self._read(str(RecordPath(stream, seq)))
+
+    def archive(self, policy: bytes) -> str:
+        """As `put` does with a record; see `AuditLog.archive`."""
+        sha256 = named(policy)
+        if not self._keep(policy_path(sha256), policy):
+            raise not_the_policy(self.policy_uri(sha256))
+        return self.policy_uri(sha256)
+
+    def archived(self, sha256: str) -> bytes | None:
+        """One GET; see `AuditLog.archived`."""
+        return self._read(policy_path(sha256))
 
     def read(self, places: Iterable[RecordPath]) -> Iterator[bytes | NotARecord | None]:
         """GETs in parallel, a bounded number ahead; see `AuditLog.read`."""
@@ -123,7 +141,11 @@ class Bucket:
 
     def uri(self, stream: Stream, seq: int) -> str:
         """`s3://BUCKET/…`; see `AuditLog.uri`."""
-        return f"s3://{self._bucket}/{self._key(stream, seq)}"
+        return f"s3://{self._bucket}/{self._prefix}{RecordPath(stream, seq)}"
+
+    def policy_uri(self, sha256: str) -> str:
+        """`s3://BUCKET/…`; see `AuditLog.policy_uri`."""
+        return f"s3://{self._bucket}/{self._prefix}{policy_path(sha256)}"
 
     def diagnose(self) -> Iterator[Finding]:
         """Whether the bucket answers, keeps versions, and locks them."""
@@ -156,7 +178,7 @@ class Bucket:
         with self._explained():
             try:
                 if place and record is not None:
-                    written_over = self._create(self._key(*place), record)
+                    written_over = self._create(f"{self._prefix}{place}", record)
                 else:
                     written_over = self._send_damaged()
             except Exception as error:
@@ -212,15 +234,23 @@ class Bucket:
             made.meta.events.register("provide-client-params.s3", lambda params, **_: params | expected)
         return made
 
-    def _key(self, stream: Stream, seq: int) -> str:
-        return f"{self._prefix}{RecordPath(stream, seq)}"
+    def _read(self, path: str) -> bytes | None:
+        return self.object(f"{self._prefix}{path}", MAX_RECORD + 1)
 
-    def _create(self, key: str, record: bytes, tries: int = 5) -> bool:
+    def _keep(self, path: str, data: bytes) -> bool:
+        """Write an object unless there is one, and read it back; False if other bytes stand there."""
+        with self._explained():
+            created = self._create(f"{self._prefix}{path}", data)
+            kept = self._read(path) == data
+            if created and not kept:
+                raise self._lost(f"s3://{self._bucket}/{self._prefix}{path}")
+            return kept
+
+    def _create(self, key: str, data: bytes, tries: int = 5) -> bool:
         """Write an object unless there is one; False if there is."""
+        kind = "application/json" if key.endswith(".json") else "application/yaml"
         try:
-            self._client.put_object(
-                Bucket=self._bucket, Key=key, Body=record, ContentType="application/json", IfNoneMatch="*"
-            )
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=data, ContentType=kind, IfNoneMatch="*")
         except Exception as error:
             if code(error) == "PreconditionFailed":
                 return False
@@ -228,12 +258,12 @@ class Bucket:
             if code(error) != "ConditionalRequestConflict" or tries == 1:
                 raise
             time.sleep(_jitter.uniform(0, 0.2))
-            return self._create(key, record, tries - 1)
+            return self._create(key, data, tries - 1)
         return True
 
     def _lost(self, uri: str) -> AuditUnavailable:
         return AuditUnavailable(
-            f"{self._what} took the record {printable(uri)}, but does not give it back.",
+            f"{self._what} took {printable(uri, 1000)}, but does not give it back.",
             hint="Is it S3 that answers there? Check the endpoint in its URI, and what stands in between.",
         )
 

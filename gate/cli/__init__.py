@@ -27,6 +27,7 @@ _COMMANDS = {
     "audit": "gate.cli.audit:audit",
     "doctor": "gate.cli.doctor:doctor",
     "people": "gate.cli.people:people",
+    "policy": "gate.cli.policy:policy",
     "aws": "gate.cli.aws:aws",
     "bot": "gate.cli.bot:bot",
     "demo": "gate.cli.demo:demo",

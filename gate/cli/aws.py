@@ -24,6 +24,7 @@ keys:
 # 2. Have it reviewed, check it, and put it where the jobs read it, as somebody who may (--maintainer):
 #   gate doctor --policy gate.yaml
 #   aws s3api put-object {at} --bucket {PolicyBucket} --key gate.yaml --body gate.yaml
+#   gate policy archive --policy gate.yaml
 
 # 3. Into the job that deploys, which has `environment:` and `permissions: {{contents: read, id-token: write}}`:
 #   - uses: aws-actions/configure-aws-credentials@e6de054238d6b7531b4efff3b6587d9aade6a06c # v6.2.3

@@ -9,15 +9,16 @@ from pathlib import Path
 import click
 
 from gate import rotation
-from gate.cli import policy_option
+from gate.cli import complain, policy_option
 from gate.cli.group import Group
 from gate.cli.pin import ask_pin
-from gate.errors import PolicyError, UsageError
+from gate.errors import AuditUnavailable, GateError, PolicyError, UsageError
 from gate.fields import seconds
 from gate.keys import ALGORITHMS, Algorithm, PublicKey
-from gate.policyfile import compile_policy
+from gate.policy import Policy
 from gate.signers import create_key, open_signer
-from gate.text import plural, printable
+from gate.text import plural
+from gate.wiring import LoadedPolicy, load_policy
 
 
 @click.group(cls=Group)
@@ -61,20 +62,21 @@ def rotate(uri: str, kid: str, overlap: str, policy: str) -> None:
     """Put the key at URI into the policy beside the one that it follows.
 
     Both are trusted while they overlap: publish the policy, then let the signers change over. What the old key signed
-    by the end stays good until it expires. Make the new key first: gate keys new.
+    by the end stays good until it expires. The policy before and after is archived beside the log (gate policy
+    archive). Make the new key first: gate keys new.
 
     \b
     Example:
       gate keys rotate file:2027.pem --overlap 4h
     """
-    path, text = _editable(policy)
+    path, before = _editable(policy)
     length = seconds(overlap)
     if length is None:
         raise UsageError("--overlap is not a duration.", expected="e.g. 4h or 1d", actual=overlap)
     now = int(time.time())
-    old = kid or _only_trusted(text, now)
+    old = kid or _only_trusted(before.policy, now)
     key = open_signer(uri, Path.cwd(), ask_pin).public_key
-    _replace(path, rotation.rotate(text, old, key, now, length))
+    _succeed(path, before, rotation.rotate(before.data.decode(), old, key, now, length))
     click.echo(f"{key.thumbprint} is trusted from now on, {old} for {overlap} more. Publish {path}.")
 
 
@@ -90,36 +92,47 @@ def revoke(kid: str, policy: str) -> None:
     Example:
       gate keys revoke prod-2026-11
     """
-    path, text = _editable(policy)
-    _replace(path, rotation.revoke(text, kid, int(time.time())))
+    path, before = _editable(policy)
+    _succeed(path, before, rotation.revoke(before.data.decode(), kid, int(time.time())))
     click.echo(f"{kid} is revoked. Publish {path}; a gate that reads the old policy still trusts the key.")
 
 
-def _editable(location: str) -> tuple[Path, str]:
-    """The policy's path and text. One in S3 is edited where it is kept, and published again."""
+def _editable(location: str) -> tuple[Path, LoadedPolicy]:
+    """The policy and its path. One in S3 is edited where it is kept, and published again."""
     if "://" in location:
         raise UsageError("Only a policy in a file can be changed here.", hint="Change your copy, and publish that.")
-    try:
-        return Path(location), Path(location).read_text("utf-8")
-    except (OSError, ValueError):
-        raise PolicyError(f"The policy {printable(location)} can't be read.", hint="Name it with --policy.") from None
+    return Path(location).resolve(), load_policy(location)
 
 
-def _only_trusted(text: str, now: int) -> str:
-    trusted = [kid for kid, key in compile_policy(text.encode()).keys.items() if key.in_window(now)]
+def _only_trusted(policy: Policy, now: int) -> str:
+    trusted = [kid for kid, key in policy.keys.items() if key.in_window(now)]
     if len(trusted) != 1:
         raise UsageError(f"{plural(len(trusted), 'key')} are trusted today.", hint="Say which one to rotate: --kid.")
     return trusted[0]
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write the policy whole or not at all, with the mode it had."""
-    path = path.resolve()
+def _succeed(path: Path, before: LoadedPolicy, after: str) -> None:
+    """Archive the policy as it was and as it is to be, and write it. Where the log can't be written from here, what the
+    policy was is kept beside it: no key is rotated or revoked any later for that."""
+    try:
+        log = before.audit_log()
+        for data in (before.data, after.encode()):
+            log.archive(data)
+    except GateError as error:
+        kept = path.with_name(f"{path.stem}-{before.policy.sha256[:12]}{path.suffix}")
+        _write(kept, before.data, like=path)
+        hint = f"Where it can be written: gate policy archive --policy {kept}, and the same for {path}."
+        complain(AuditUnavailable(f"The policies are not archived. {error.message}", hint=hint))
+    _write(path, after.encode(), like=path)
+
+
+def _write(path: Path, data: bytes, like: Path) -> None:
+    """Write a policy whole or not at all, with the mode of `like`."""
     new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with new.open("x", encoding="utf-8") as file:
-            file.write(text)
-        shutil.copymode(path, new)
+        with new.open("xb") as file:
+            file.write(data)
+        shutil.copymode(like, new)
         new.replace(path)
     except OSError as error:
         new.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from gate.models import Consumption, Head, Stream
 from gate.policy import Policy
 from gate.proof.events import Event, Fault, FaultKind, Note, Step
 from gate.proof.places import Places, survey
+from gate.proof.policies import Policies
 from gate.proof.stream import Walk
 from gate.replay import ReplayStore
 from gate.text import printable, utc
@@ -45,12 +46,13 @@ def _events(log: AuditLog, heads: ReplayStore | None, policies: Sequence[Policy]
     gaps: set[Stream | None] = set()
     anchors = {stream: _anchor(heads, stream, ends[stream]) for stream in sorted(ends)}
     lasts = {stream: head.seq if head else ends[stream] for stream, head in anchors.items()}
-    places = Places(log, lasts.items())
+    places, known = Places(log, lasts.items()), Policies(policies, log)
     for stream, head in anchors.items():
-        for event in Walk(log, places, stream, head, policies, unrecorded).events(lasts[stream]):
+        for event in Walk(log, places, stream, head, known, unrecorded).events(lasts[stream]):
             if isinstance(event, Fault):
                 gaps.add(event.stream)
             yield event
+    yield from known.troubles()
     for use in unrecorded.values():
         yield _unrecorded(use, now, may_be_removed=use.stream in gaps)
 

@@ -19,6 +19,9 @@ FaultKind = Literal[
 ]
 
 
+Strength = Literal["policy", "archived", "signatures"]
+
+
 class Fault(NamedTuple):
     """Something that is wrong, from record `first` to record `last` of `stream` (None where it is no record).
 
@@ -48,13 +51,14 @@ class Note(NamedTuple):
 class Step(NamedTuple):
     """A record that was read: what it says, and how far it proved itself.
 
-    `evidence` is "policy" for an allow verified under the policy that decided, "signatures" for one of which only the
-    signatures and claims could be, "" for one that did not hold and for everything that is no allow.
+    `evidence` is "policy" for an allow verified under the policy that decided, as it was given; "archived" for one
+    under it as the log keeps it, where a given one leads to it; "signatures" for one of which only the signatures and
+    claims could be verified; "" for one that did not hold and for everything that is no allow.
     """
 
     record: AnyRecord
     uri: str
-    evidence: Literal["policy", "signatures", ""] = ""
+    evidence: Strength | Literal[""] = ""
 
 
 Event = Fault | Note | Step

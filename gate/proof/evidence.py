@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 from gate.errors import Denied
 from gate.policy import Policy
+from gate.proof.events import Strength
+from gate.proof.policies import Policies
 from gate.record import Record
-from gate.reverify import Unproved, check_recorded, reverify, unsupported
+from gate.reverify import Revoked, Unproved, check_recorded, reverify, unsupported
 from gate.separation import is_actor
 from gate.tokens import Approval
 from gate.trace import CheckName
@@ -16,25 +18,36 @@ _UNATTRIBUTED = CHECKS.keys() - {CheckName.SEPARATION}  # who wrote the commits,
 
 
 class Evidence(NamedTuple):
-    """What proves an allow: its tokens, verified. `whole` says that it was under the very policy that decided, with
-    all its rules except who wrote the commits; otherwise each signature was, by a key that a given policy lists, over
-    this deployment at this time."""
+    """What proves an allow: its tokens, verified. With "policy" and "archived" they were under the very policy that
+    decided, with all its rules except who wrote the commits; with "signatures" each signature was, by a key that a
+    given policy lists, over this deployment at this time."""
 
-    whole: bool
+    strength: Strength
     approvals: tuple[Approval, ...]
 
 
-def prove_allow(record: Record, policies: Sequence[Policy]) -> Evidence:
+def prove_allow(record: Record, policies: Policies) -> Evidence:
     """Verify the tokens of a record that allows, and that its `approvals` are what they say.
 
     Raises:
         GateError: they don't hold.
     """
-    policy = next((policy for policy in policies if policy.sha256 == record.policy_sha256), None)
-    if policy is None:
-        signed = reverify(record, policies)
-        _check_proved(record, signed, policies)
-        return Evidence(False, signed)
+    for policy in policies.given:
+        if policy.sha256 == record.policy_sha256:
+            return Evidence("policy", _prove(record, policy))
+    if archived := policies.archived(record.policy_sha256):
+        approvals = _prove(record, archived.policy)
+        for approval in approvals:
+            if approval.kid in archived.revoked:
+                raise Revoked(approval.kid)
+        return Evidence("archived", approvals)
+    signed = reverify(record, policies.given)
+    _check_proved(record, signed, policies.given)
+    return Evidence("signatures", signed)
+
+
+def _prove(record: Record, policy: Policy) -> tuple[Approval, ...]:
+    """The approvals of a record that allows, verified under the policy that decided."""
     approvals = judge(record.tokens, record.deployment, policy, record.decided_at, only=_UNATTRIBUTED)
     environment = policy.environments[record.deployment.environment]
     counted = approvals
@@ -43,7 +56,7 @@ def prove_allow(record: Record, policies: Sequence[Policy]) -> Evidence:
     check_recorded(record, counted)
     if len({policy.people.canonical(approval["approver"]) for approval in record.approvals}) < environment.approvals:
         raise unsupported("it counts fewer approvers than its policy asks for")
-    return Evidence(True, approvals)
+    return approvals
 
 
 def _uninvolved(approvals: Sequence[Approval], record: Record, policy: Policy) -> tuple[Approval, ...]:

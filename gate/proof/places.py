@@ -5,7 +5,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from gate.audit import PROBE, AuditLog, NotARecord, RecordPath, parse_record_path
+from gate.audit import PROBE, AuditLog, NotARecord, RecordPath, is_policy_path, parse_record_path
 from gate.chain import Outdated, check_end
 from gate.errors import AuditUnavailable
 from gate.models import Head, Stream
@@ -26,6 +26,8 @@ def survey(log: AuditLog, heads: ReplayStore | None, ends: dict[Stream, int]) ->
     left_behind, example = 0, ""
     for path in log.listing():
         place = parse_record_path(path)
+        if is_policy_path(path):
+            continue
         if place is None and _LEFT_BEHIND.fullmatch(path):
             left_behind, example = left_behind + 1, example or path
         elif place is None or place.seq == 0:

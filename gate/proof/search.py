@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 from gate.audit import AuditLog
 from gate.deployment import Deployment
-from gate.errors import GateError
+from gate.errors import AuditUnavailable, GateError
 from gate.models import Stream
 from gate.policy import Policy
 from gate.proof.evidence import prove_allow
 from gate.proof.places import Places, survey
+from gate.proof.policies import Policies
 from gate.record import AnyRecord, Happened, RecordError, parse
 
 
@@ -36,6 +37,7 @@ def records_on(
     ends: dict[Stream, int] = {}
     for _ in survey(log, None, ends):
         pass  # what does not belong in the log is for the proof to tell
+    known = Policies(policies, log)
     chosen = [(stream, ends[stream]) for stream in sorted(filter(wanted, ends))]
     places = Places(log, chosen)
     for stream, end in chosen:
@@ -44,7 +46,7 @@ def records_on(
                 record = _parsed(found)
                 if record and record.deployment and record.deployment.sha.startswith(sha):
                     moved = (record.stream, record.seq) != (stream, seq)
-                    doubt = "It stands in another record's place." if moved else _doubt(record, policies)
+                    doubt = "It stands in another record's place." if moved else _doubt(record, known)
                     yield Answer(record, record.deployment, log.uri(stream, seq), doubt)
 
 
@@ -55,11 +57,13 @@ def _parsed(data: bytes) -> AnyRecord | None:
         return None
 
 
-def _doubt(record: AnyRecord, policies: Sequence[Policy]) -> str:
+def _doubt(record: AnyRecord, policies: Policies) -> str:
     if isinstance(record, Happened) or not record.allowed:
         return ""
     try:
         prove_allow(record, policies)
+    except AuditUnavailable:
+        raise
     except GateError as error:
         return error.message
     return ""

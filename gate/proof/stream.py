@@ -1,22 +1,26 @@
 """The proof of one stream: its records from the first to the newest, each against its neighbours and its own tokens."""
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping
 
 from gate.audit import AuditLog, NotARecord
 from gate.chain import anchored
 from gate.errors import AuditUnavailable, GateError
 from gate.models import Consumption, Head, Stream
-from gate.policy import Policy
 from gate.proof.events import Event, Fault, FaultKind, Note, Step
 from gate.proof.evidence import Evidence, prove_allow
 from gate.proof.links import Conviction, Links
 from gate.proof.places import Places, outdated
+from gate.proof.policies import Policies
 from gate.proof.used import Used
 from gate.record import START, AnyRecord, Record, RecordError, digest, last_allowed, parse
 from gate.reverify import Unproved
 from gate.text import legible, printable
 
 _NOTHING = "no record stands here"
+_OVERTAKEN = (
+    "allowed under an archived policy, after one that replaced it had allowed something here: if it was put back on "
+    "purpose, give it with --policy"
+)
 
 
 class Walk:
@@ -31,7 +35,7 @@ class Walk:
         places: Places,
         stream: Stream,
         head: Head | None,
-        policies: Sequence[Policy],
+        policies: Policies,
         unrecorded: MutableMapping[str, Consumption],
     ) -> None:
         self._log = log
@@ -42,7 +46,7 @@ class Walk:
         self._unrecorded = unrecorded
         self._links = Links()
         self._used = Used()
-        self._policy = ""  # of the newest allow so far, and those that were replaced before it
+        self._policy = ""  # of the newest allow so far, and those of the allows before it
         self._replaced: set[str] = set()
         self._before: AnyRecord | None = None
         self._digest: str | None = START  # of the record before; None where there is none to be had
@@ -114,12 +118,17 @@ class Walk:
         yield from self._returned(record)
         try:
             evidence = prove_allow(record, self._policies)
+        except AuditUnavailable:
+            raise
         except Unproved as error:
             yield self._fault("unproved", record.seq, f"allowed, but can't be verified: {error.message}")
         except GateError as error:
             yield self._fault("forged", record.seq, f"allowed, but its tokens do not allow it: {error.message}")
         else:
-            step = step._replace(evidence="policy" if evidence.whole else "signatures")
+            if evidence.strength == "archived" and self._is_overtaken():
+                yield self._fault("unproved", record.seq, _OVERTAKEN)
+            else:
+                step = step._replace(evidence=evidence.strength)
             yield from self._reuse(record, evidence)
         yield step
 
@@ -133,6 +142,10 @@ class Walk:
             yield Note(f"{uri} was allowed under a policy that another one had replaced before, {name}: on purpose?")
         self._replaced.add(self._policy)
         self._policy = record.policy_sha256
+
+    def _is_overtaken(self) -> bool:
+        """True if a policy that replaced that of the newest allow had allowed something here before."""
+        return any(self._policies.is_before(self._policy, other) for other in self._replaced)
 
     def _reuse(self, record: Record, evidence: Evidence) -> Iterator[Event]:
         for approval in evidence.approvals:

@@ -32,7 +32,7 @@ class Selection(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One decision; rows sort by time. `proof` is "policy", "signatures" or "", as in a `Step` of the proof."""
+    """One decision; rows sort by time. `proof` is as `evidence` in a `Step` of the proof."""
 
     decided_at: int
     uri: str

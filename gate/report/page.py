@@ -102,6 +102,9 @@ def _proof(report: Report) -> Iterator[str]:
     yield '<section class="proof"><h2>✓ The audit log is proved</h2><p>'
     yield f"All {plural(report.records, 'record')} of the log stand unaltered in their places, and the signatures "
     yield "behind every allowed deployment were verified again while this page was made."
+    if report.proofs["archived"]:
+        yield f" For {report.proofs['archived']:,} of them the policy of the time was found beside the log, and a "
+        yield "newer one, which was given, vouches for it."
     if report.proofs["signatures"]:
         yield f" For {report.proofs['signatures']:,} of them the policy of the time was not at hand, so who might "
         yield "approve was not looked at again."

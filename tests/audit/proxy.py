@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 _REFUSALS = {
     "deny": (403, b"<Error><Code>AccessDenied</Code><Message>Access Denied to 123456789012</Message></Error>"),
@@ -25,8 +25,9 @@ class Proxy(NamedTuple):
 
 
 @contextmanager
-def proxy(endpoint: str, agreeing: bytes | None = None) -> Iterator[Proxy]:
-    """Run a proxy before `endpoint` until the block ends; one that is `agreeing` says yes, and this, to everything."""
+def proxy(endpoint: str, agreeing: bytes | None = None, denying: str = "=nothing") -> Iterator[Proxy]:
+    """Run a proxy before `endpoint` until the block ends; one that is `agreeing` says yes, and this, to everything. It
+    denies access to what has `denying` in its path."""
     tricks: list[str] = []
     seen: list[str] = []
 
@@ -40,6 +41,8 @@ def proxy(endpoint: str, agreeing: bytes | None = None) -> Iterator[Proxy]:
             if agreeing is not None or trick == "swallow":
                 self.answer(200, agreeing or b"", {})
                 return
+            if denying in unquote(self.path):
+                trick = "deny"
             if trick in _REFUSALS:
                 self.answer(*_REFUSALS[trick], {"Content-Type": "application/xml"})
                 return

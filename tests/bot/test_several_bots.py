@@ -15,8 +15,7 @@ import yaml
 
 from gate.deployment import Deployment
 from gate.gate import Gate
-from gate.policyfile import compile_policy
-from gate.wiring import LoadedPolicy
+from gate.wiring import load_policy
 from tests.bot.provider import SHA, Provider, serving
 from tests.bot.running import API_TOKEN, Place, Running, running_bot
 from tests.bot.state.material import dynamodb_uri, fresh_table
@@ -65,7 +64,7 @@ class Pair:
 
     def allows(self, asked: dict[str, Any], tokens: list[str]) -> bool:
         """What the gate says of them."""
-        loaded = LoadedPolicy(compile_policy(self.place.policy_path.read_bytes()), self.place.folder)
+        loaded = load_policy(str(self.place.policy_path))
         gate = Gate(loaded.policy, loaded.replay_store(), loaded.audit_log())
         deployment = Deployment("acme/shop", SHA, "production", run_id="7", request_id=asked["id"])
         return gate.check(tokens, deployment).allowed

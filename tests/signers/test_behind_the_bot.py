@@ -9,8 +9,7 @@ import pytest
 from gate.deployment import Deployment
 from gate.gate import Gate
 from gate.keys import Algorithm
-from gate.policyfile import compile_policy
-from gate.wiring import LoadedPolicy
+from gate.wiring import load_policy
 from tests.bot.provider import SHA, Provider, serving
 from tests.bot.running import API_TOKEN, running_bot
 from tests.bot.running import Place as BotPlace
@@ -40,7 +39,7 @@ def test_what_the_bot_signs_is_allowed(
             visitor.sign_in(provider, "alice@example.com")
             assert visitor.approve(asked["id"]).status == 303
             told = visitor.call(f"/api/requests/{asked['id']}", asked["secret"]).json
-    loaded = LoadedPolicy(compile_policy(place.policy_path.read_bytes()), tmp_path)
+    loaded = load_policy(str(place.policy_path))
     gate = Gate(loaded.policy, loaded.replay_store(), loaded.audit_log())
     about = Deployment("acme/shop", SHA, "production", run_id="7", request_id=asked["id"])
     assert gate.check(told["tokens"], about).allowed

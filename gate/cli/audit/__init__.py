@@ -35,8 +35,8 @@ def policies_option(command: F) -> F:
     """The `--policy` option of an audit, which may need those of years gone by."""
     return click.option(
         "--policy", "policies", multiple=True, metavar="POLICY",
-        help="The policy: a path, or s3://BUCKET/KEY?region=R. Repeat it for older ones, whose keys signed older "
-        "records; the first names the stores.  [env var: GATE_POLICY; default: gate.yaml]",
+        help="The policy: a path, or s3://BUCKET/KEY?region=R. Repeat it for older ones that the log does not "
+        "keep; the first names the stores.  [env var: GATE_POLICY; default: gate.yaml]",
     )(command)  # fmt: skip
 
 

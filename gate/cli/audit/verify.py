@@ -88,7 +88,10 @@ class _Tally:
             return "no records yet: there is nothing to prove"
         if self.finding_count:
             return f"{click.style('NOT PROVED', fg='red')}  {plural(self.finding_count, 'finding')} in {where}."
-        again = f"{plural(self.allows['policy'], 'allow')} verified again, under the policy that decided"
+        given, archived = self.allows["policy"], self.allows["archived"]
+        again = f"{plural(given + archived, 'allow')} verified again, under the policy that decided"
+        if archived:
+            again += f" ({given:,} as you gave it, {archived:,} as archived beside the log)"
         if self.allows["signatures"]:
             again += f"; {self.allows['signatures']:,} more by signature and claims alone, for want of that policy"
         word = click.style("PROVED OFFLINE", fg="yellow") if self.offline else click.style("PROVED", fg="green")
@@ -104,6 +107,7 @@ class _Tally:
             "streams": len(self.streams),
             "allows": {
                 "policy": self.allows["policy"],
+                "archived": self.allows["archived"],
                 "signatures": self.allows["signatures"],
                 "none": self.allows[""],
             },
