@@ -7,12 +7,14 @@ from importlib import import_module
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from gate.deadline import within
 from gate.errors import UsageError
 from gate.uris import LOOPBACK, Uri
 
 TRIES = 3
 CONNECT_SECONDS = 3.0  # per try, and per address of the host
-ANSWER_SECONDS = 5.0  # per try
+ANSWER_SECONDS = 5.0  # per try, and between two bytes
+CALL_SECONDS = 30.0  # for all tries of a call together
 CONNECTIONS = 32  # that one client keeps open at most
 
 
@@ -65,8 +67,8 @@ def client(service: str, uri_query: Mapping[str, str]) -> Any:
     """A new client for `service` ("dynamodb", "s3", "kms") in the `region`, and at the `endpoint`, of a URI's query.
 
     Credentials come from the SDK's usual chain, the endpoint from the URI alone. Every call it makes ends within
-    seconds, as the constants above say, plus at most 3 between tries. May be called from several threads at once:
-    each client has its own session, since sessions, unlike clients, must not be shared between threads.
+    `CALL_SECONDS`. May be called from several threads at once: each client has its own session, since sessions, unlike
+    clients, must not be shared between threads.
 
     Raises:
         Exception: credentials are misconfigured; `explain` puts it into words.
@@ -85,7 +87,12 @@ def client(service: str, uri_query: Mapping[str, str]) -> Any:
         s3={"addressing_style": "path" if endpoint else "auto"},
         user_agent_extra="deploy-gate",
     )
-    return session.create_client(service, region_name=uri_query["region"], endpoint_url=endpoint, config=config)
+    region, wire = uri_query["region"], import_module("gate.awswire")
+    made = within(
+        CALL_SECONDS,
+        lambda: session.create_client(service, region_name=region, endpoint_url=endpoint, config=config),
+    )
+    return wire.bounded(made, CALL_SECONDS)
 
 
 class Trouble(NamedTuple):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gate.attempt import Attempt, News, internal_error
 from gate.chain import append, check_next
+from gate.deadline import deadline
 from gate.deployment import Deployment
 from gate.errors import AuditUnavailable, Denied, ReplayUnavailable, UsageError
 from gate.models import Commit, Decision
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from gate.audit import AuditLog
     from gate.forge import History
     from gate.replay import ReplayStore
+
+DECIDE_SECONDS = 180.0  # for whatever the checks ask of others, the use of the approvals included
+RECORD_SECONDS = 60.0
 
 
 class Gate:
@@ -92,7 +96,8 @@ class Gate:
         """All checks, up to the first that fails; in a dry run those that need no approval."""
         attempt = Attempt(self.policy, deployment, int(self._clock()), is_dry=is_dry)
         try:
-            self._decide(attempt, tokens)
+            with deadline(DECIDE_SECONDS):
+                self._decide(attempt, tokens)
         except Denied as denial:
             attempt.fail(denial)
         except UsageError:
@@ -188,7 +193,8 @@ class Gate:
             attempt.trace.skip(CheckName.RECORD, "the policy does not list the environment, so it has no stream")
             return attempt.decision(record=None)
         try:
-            uri = append(self._audit, self._replay, attempt.entry(tokens))
+            with deadline(RECORD_SECONDS):  # of its own: what was consumed late is recorded all the same
+                uri = append(self._audit, self._replay, attempt.entry(tokens))
         except (AuditUnavailable, ReplayUnavailable) as error:
             return attempt.unrecorded(error)
         except Exception as error:  # noqa: BLE001 (a bug blocks, and says that it is one)

@@ -1,11 +1,8 @@
 """HTTP to where nobody is trusted: bounded in bytes and time, without redirects, and without a .netrc."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TooLate  # the builtin one only since Python 3.11
 from contextlib import contextmanager
-from threading import Thread
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from gate.uris import LOOPBACK
@@ -14,8 +11,6 @@ if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
 
     Authorize = Callable[[PreparedRequest], PreparedRequest]
-
-T = TypeVar("T")
 
 _CHUNK = 1 << 16
 _MOST_TOKEN = 16 << 10  # characters; GitHub's OIDC tokens have some 2,000
@@ -118,28 +113,3 @@ def trouble(error: OSError) -> str:
     if isinstance(error, (exceptions.Timeout, TimeoutError)):
         return "took too long to answer"
     return "can't be reached"
-
-
-def within(seconds: float, work: Callable[[], T]) -> T:
-    """What `work` gives, in a thread of its own: nothing else bounds a slow name server, or a server that drips.
-
-    Raises:
-        TimeoutError: it took longer; the thread is left behind, and does not keep the process alive.
-    """
-    future: Future[T] = Future()
-    Thread(target=_settle, args=(future, work), daemon=True).start()
-    try:
-        return future.result(timeout=seconds)
-    except TooLate:
-        raise TimeoutError from None
-    finally:
-        del future  # as below
-
-
-def _settle(future: "Future[T]", work: Callable[[], T]) -> None:
-    try:
-        future.set_result(work())
-    except BaseException as error:  # noqa: BLE001 (raised again where the result is asked for)
-        future.set_exception(error)
-    finally:
-        del future, work  # whose exception has this frame in its traceback: a circle would keep its sockets open

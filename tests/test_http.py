@@ -1,38 +1,26 @@
-"""Work that takes too long, or fails, and servers that do not answer."""
+"""Servers that do not answer."""
 
+import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from gate import http
-from gate.http import within
+from gate.bot.errors import Unavailable
+from gate.bot.fetch import get_object
+from gate.errors import GateError
+from gate.forge import Unattributed
+from gate.forge.github import GitHub
 from tests.replay.certificates import make
-
-
-def test_what_the_work_gives() -> None:
-    assert within(5, lambda: 7) == 7
-
-
-def test_work_that_takes_too_long_is_left_behind() -> None:
-    done = threading.Event()
-    with pytest.raises(TimeoutError):
-        within(0.05, lambda: done.wait(5))
-    done.set()
-
-
-@pytest.mark.parametrize("error", [ValueError("x"), TimeoutError(), KeyboardInterrupt()])
-def test_what_the_work_raises(error: BaseException) -> None:
-    def fail() -> None:
-        raise error
-
-    with pytest.raises(type(error)):
-        within(5, fail)
+from tests.sabotage import HTTP_WITHOUT_END, Cut, ends, relay, sweep
+from tests.world import SHA
 
 
 class _Empty(BaseHTTPRequestHandler):
@@ -107,3 +95,48 @@ def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
     assert asked("https://gate.example.com") == (0, "can't be reached through the proxy")
+
+
+class _Commit(_Empty):
+    def do_GET(self) -> None:
+        body = json.dumps({"sha": SHA}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def commit() -> Iterator[int]:
+    """The port of a server that knows one commit."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Commit) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def of_bot(port: int) -> object:
+    return get_object("It", f"http://127.0.0.1:{port}", 0.5)
+
+
+def of_gate(port: int) -> object:
+    return GitHub(f"http://127.0.0.1:{port}", None, patience=0.4).holds("acme/shop", [SHA])
+
+
+ASKED = [(of_bot, {"sha": SHA}, Unavailable), (of_gate, SHA, Unattributed)]
+
+
+@pytest.mark.parametrize(("ask", "truth", "unavailable"), ASKED)
+def test_a_cut_answer_is_the_truth_or_none(
+    commit: int, ask: Callable[[int], object], truth: object, unavailable: type[GateError]
+) -> None:
+    with relay(commit, cut := Cut()) as port:
+        sweep(cut, lambda: ask(port), truth, unavailable)
+
+
+@pytest.mark.parametrize("what", HTTP_WITHOUT_END)
+def test_an_answer_without_end_ends_in_time(commit: int, what: str) -> None:
+    with relay(commit, HTTP_WITHOUT_END[what]) as port:
+        for ask, _, unavailable in ASKED:
+            assert ends(partial(ask, port)) is unavailable

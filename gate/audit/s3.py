@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from contextvars import copy_context
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -30,7 +31,8 @@ from gate.audit import (
     policy_path,
 )
 from gate.audit.s3health import examine
-from gate.aws import CONNECTIONS, check_options, client, code, explain, is_denied, speaks_in_clear
+from gate.aws import CALL_SECONDS, CONNECTIONS, check_options, client, code, explain, is_denied, speaks_in_clear
+from gate.deadline import within
 from gate.errors import AuditUnavailable, UsageError
 from gate.models import Finding, Stream
 from gate.text import printable
@@ -117,7 +119,7 @@ class Bucket:
         readers = ThreadPoolExecutor(CONNECTIONS, "audit-read")
         try:
             for place in places:
-                ahead.append(readers.submit(self._found, place))
+                ahead.append(readers.submit(copy_context().run, self._found, place))  # its deadline, too
                 if len(ahead) == _AHEAD:
                     yield ahead.popleft().result()
             while ahead:
@@ -220,11 +222,7 @@ class Bucket:
                     hint = "Restore it: delete the delete marker. And deny s3:DeleteObject (docs/operations.md)."
                     raise NotARecord(f"s3://{self._bucket}/{key} was deleted.", hint=hint) from None
                 return None
-            with closing(answer["Body"]) as body:
-                data: bytes = body.read(limit)
-                if len(data) < limit:
-                    body.read(1)  # the SDK compares length and checksum when it meets the end
-                return data
+            return within(CALL_SECONDS, lambda: _beginning(answer["Body"], limit))
 
     @cached_property
     def _client(self) -> Any:
@@ -292,6 +290,14 @@ class Bucket:
                 ) from None
             message, hint = explain(error, self._what)
             raise AuditUnavailable(message, hint=hint) from None
+
+
+def _beginning(stream: Any, limit: int) -> bytes:
+    with closing(stream) as body:
+        data: bytes = body.read(limit)
+        if len(data) < limit:
+            body.read(1)  # the SDK compares length and checksum when it meets the end
+        return data
 
 
 def _is_delete_marker(error: Exception) -> bool:

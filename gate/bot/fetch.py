@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from gate import http
 from gate.bot.errors import Unavailable
 from gate.canonical import JsonError, parse_object
+from gate.deadline import within
 
 if TYPE_CHECKING:
     from gate.http import Authorize
@@ -28,7 +29,7 @@ def get_object(whose: str, url: str, seconds: float, authorize: "Authorize" = ht
             return http.read(response, MOST_BYTES)
 
     try:
-        answer = http.within(seconds, get)
+        answer = within(seconds, get)
         if answer.status != 200:
             raise unavailable(whose, "does not answer as it must", f"HTTP {answer.status}")
         return parse_object(answer.body)

@@ -6,8 +6,8 @@ from gate.bot.errors import NotFound, Unavailable
 from gate.bot.notices import Notice, Undelivered
 from gate.bot.notices.github import undelivered
 from gate.bot.notices.words import code
+from gate.deadline import within
 from gate.forge.rest import Forge, Refused, Rest
-from gate.http import within
 
 _PATIENCE = 30.0  # seconds in all for an answer
 _LOOK = 6.0  # seconds for a look: GitHub waits 10 for the webhook's response

@@ -14,6 +14,7 @@ from gate import http
 from gate.bot.clientsettings import SignInSettings
 from gate.bot.errors import NotProved, Unavailable
 from gate.bot.fetch import MOST_BYTES, unavailable
+from gate.deadline import within
 from gate.text import printable
 
 SECONDS = 10.0  # that one request may take
@@ -74,7 +75,7 @@ class Client(NamedTuple):
                 )
 
         try:
-            return http.within(2 * SECONDS, exchange)
+            return within(2 * SECONDS, exchange)
         except OAuthError as error:
             raise _refused(whose, error) from None
         except http.TooLarge:

@@ -8,12 +8,12 @@ from itertools import count, islice
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from gate.deadline import within
 from gate.errors import UsageError
 from gate.forge import Unattributed
 from gate.forge.api import Api, Connection, NotThere
 from gate.forge.authorship import Role, with_co_authors
 from gate.forge.base import find_base
-from gate.http import within
 from gate.identity import named, namespace_of
 from gate.models import Commit, Identity
 from gate.scope import parse_repository, parse_sha

@@ -4,6 +4,7 @@ import ssl
 from importlib import import_module
 from typing import Any
 
+from gate.deadline import within
 from gate.errors import UsageError
 from gate.installation import install_command
 from gate.replay.redishealth import confirms_disk, parse_info
@@ -15,7 +16,9 @@ except ImportError:
     raise UsageError("redis: and rediss: need the redis library.", hint=install_command("redis")) from None
 
 CONNECT_SECONDS = 3.0  # per address of the host
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 5.0  # between two bytes
+WHOLE_SECONDS = 10.0  # to connect, or for an answer to its end
+_MOST_BYTES = 16 << 20  # of what answers a request; the longest has a thousand rows
 _WAITAOF = ("WAITAOF", 1, 0, 3000)  # the disk of this server and of no replica, within less time than an answer has
 
 
@@ -47,7 +50,7 @@ class Link:
         )
         self._wire.tls = place.tls_context()
         try:
-            self._wire.connect()
+            within(WHOLE_SECONDS, self._wire.connect)
             self.info = parse_info(self.ask("INFO"))
         except BaseException:
             self.close()
@@ -75,8 +78,11 @@ class Link:
         self._wire.disconnect()
 
     def _ask(self, *commands: tuple[str | int | bytes, ...]) -> list[Any]:
-        self._wire.send_packed_command(self._wire.pack_commands(commands))
-        return [self._wire.read_response() for _ in commands]
+        def ask() -> list[Any]:
+            self._wire.send_packed_command(self._wire.pack_commands(commands))
+            return [self._wire.read_response() for _ in commands]
+
+        return within(WHOLE_SECONDS, ask)
 
 
 class _Wire(_library.Connection):  # type: ignore[misc]  # what may not be installed has no type
@@ -87,12 +93,45 @@ class _Wire(_library.Connection):  # type: ignore[misc]  # what may not be insta
     def _connect(self) -> Any:
         sock = super()._connect()
         if self.tls is None:
-            return sock
+            return _Bounded(sock)
         try:
-            return self.tls.wrap_socket(sock, server_hostname=self.host)
+            return _Bounded(self.tls.wrap_socket(sock, server_hostname=self.host))
         except ssl.SSLCertVerificationError:
             sock.close()
             raise Untrusted from None
         except OSError:
             sock.close()
             raise
+
+
+class _Bounded:
+    """A socket that hands out a bounded answer to each request: the library would keep one without end in memory."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._left = _MOST_BYTES
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def sendall(self, data: bytes) -> None:
+        """A request, or a part of one."""
+        self._left = _MOST_BYTES
+        self._sock.sendall(data)
+
+    def recv(self, size: int) -> bytes:
+        """For the library's own parser."""
+        data: bytes = self._sock.recv(size)
+        self._count(len(data))
+        return data
+
+    def recv_into(self, buffer: bytearray) -> int:
+        """For hiredis, where that is installed."""
+        size: int = self._sock.recv_into(buffer)
+        self._count(size)
+        return size
+
+    def _count(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise ConnectionError("an answer without end")

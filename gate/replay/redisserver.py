@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from gate.clocks import check_clock, skew
+from gate.deadline import deadline
 from gate.errors import ReplayUnavailable
 from gate.models import Severity
 from gate.replay.redishealth import Info, confirms_disk, hazards, parse_info, server_time
@@ -16,6 +17,7 @@ from gate.replay.redisplace import Place
 from gate.replay.redistrouble import Trouble, explain
 
 TRIES = 3
+CALL_SECONDS = 30.0  # for all tries together
 _PAUSE = 0.1  # seconds before the second try, twice that before the third
 _PAGE = 1000  # keys that the server looks at in one step of a scan
 
@@ -106,13 +108,14 @@ class Server:
         return ReplayUnavailable(f"The {self.place.name} {trouble.message}.", hint=trouble.hint)
 
     def _try(self, act: Callable[[Link], Any]) -> Any:
-        tries, (answer, trouble) = 1, self._once(act)
-        while trouble is not None:
-            if tries == TRIES or not trouble.passes:
-                raise self.unavailable(trouble)
-            time.sleep(tries * _PAUSE)
-            tries, (answer, trouble) = tries + 1, self._once(act)
-        return answer
+        with deadline(CALL_SECONDS):
+            tries, (answer, trouble) = 1, self._once(act)
+            while trouble is not None:
+                if tries == TRIES or not trouble.passes:
+                    raise self.unavailable(trouble)
+                time.sleep(tries * _PAUSE)
+                tries, (answer, trouble) = tries + 1, self._once(act)
+            return answer
 
     def _once(self, act: Callable[[Link], Any]) -> tuple[Any, Trouble | None]:
         try:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from gate import http
+from gate.deadline import within
 from gate.errors import BotUnavailable, GateError, UsageError
 from gate.http import Answer
 from gate.text import printable
@@ -105,7 +106,7 @@ class Link:
                     return http.read(response, _MOST_BYTES)
 
         try:
-            return http.within(_MOST_SECONDS, ask)
+            return within(_MOST_SECONDS, ask)
         except http.TooLarge:
             return Answer(0, {}, b"", f"answers with more than {_MOST_BYTES >> 10} KiB")
         except OSError as error:  # every error of requests is one

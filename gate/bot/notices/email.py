@@ -13,7 +13,7 @@ from typing import NamedTuple
 from gate.bot.notices import News, Notice, Undelivered
 from gate.bot.notices.words import facts, headline, inert
 from gate.bot.secret import Secret
-from gate.http import within
+from gate.deadline import within
 from gate.uris import LOOPBACK
 
 _ATOM = r"[A-Za-z0-9!#$%&'+/=?^_`{|}~-]+"

@@ -7,8 +7,8 @@ from gate.bot.notices import Notice, Undelivered
 from gate.bot.notices.comment import comment_on_pulls
 from gate.bot.notices.rerun import rerun
 from gate.bot.notices.words import summary
+from gate.deadline import within
 from gate.forge.rest import Forge, Refused, Rest, is_at_github
-from gate.http import within
 
 _PATIENCE = 60.0  # seconds in all
 _STATUS = {"asked": "pending", "approved": "success", "declined": "failure", "expired": "error"}

@@ -9,8 +9,9 @@ from typing import IO, Any
 from gate.bot.notices import Notice, Undelivered
 from gate.bot.notices.words import Fact, code, facts, headline, inert
 from gate.bot.secret import Secret
+from gate.deadline import within
 from gate.errors import UsageError
-from gate.http import is_safe, within
+from gate.http import is_safe
 
 _TIMEOUT = 10.0  # seconds between two bytes
 _PATIENCE = 20.0  # seconds in all
