@@ -193,6 +193,18 @@ def examine_bases(policy: Policy, replay: "ReplayStore", audit: "AuditLog") -> I
         yield Finding("error", "audit", error.message, error.hint)
 
 
+def examine_durability(policy: Policy, replay: "ReplayStore") -> Iterator[Finding]:
+    """Whether a use lasts once it was consumed, where the policy requires that."""
+    try:
+        doubt = replay.doubt() if policy.durable else ""
+    except GateError as error:
+        yield Finding("error", "replay_durability", error.message, error.hint)
+        return
+    if doubt:
+        message = f"is required, so the gate blocks: {doubt}"
+        yield Finding("error", "replay_durability", message, "See to that, or take it out of the policy.")
+
+
 def _doubt(record: Record, policy: Policy) -> str:
     try:
         reverify(record, [policy])

@@ -115,10 +115,11 @@ class Gate:
         clean = self.policy.environments[deployment.environment].clean_checkout
         trace.add(check_checkout(self._checkout, deployment.sha, clean=clean))
         trace.step = CheckName.REPLAY
+        doubt = self._check_durability()
         if attempt.is_dry:
             return self._check_reach(attempt)
         self._replay.consume([attempt.consumption(approval) for approval in approvals])
-        return trace.ok(CheckName.REPLAY, "used now, once")
+        return trace.ok(CheckName.REPLAY, "used now, once", doubt)
 
     def _judge(self, attempt: Attempt, tokens: Sequence[str]) -> tuple[Approval, ...]:
         """The approvals, every check of which passed."""
@@ -166,6 +167,16 @@ class Gate:
         attempt.rollback = rollback(self._known_history(), deployment.repository, allowed, deployment.sha)
         told = ". ".join(filter(None, [plural(len(commits), "commit"), attempt.rollback]))
         attempt.trace.ok(CheckName.SEPARATION, told)
+
+    def _check_durability(self) -> str:
+        """Why the store may lose a use, where the policy lets it pass."""
+        doubt = self._replay.doubt()
+        if doubt and self.policy.durable:
+            raise ReplayUnavailable(
+                f"The policy requires that a use of an approval lasts. The {doubt}.",
+                hint="gate doctor says what to do. Or take replay_durability out of the policy (docs/policy.md).",
+            )
+        return doubt
 
     def _check_reach(self, attempt: Attempt) -> None:
         """Both stores answer these credentials, and agree on where the stream ends."""

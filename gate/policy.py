@@ -47,11 +47,12 @@ class Environment(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """A compiled policy. `sha256` is the hex digest of the bytes it was compiled from. `actor_replaces` says that who
-    calls the gate knows better than the CI who triggered the run. `party` says where passkeys are used, None where
-    nowhere; `enrolled` has the passkeys of each person, by the name that `people` calls them. `renamed` has a
-    repository's former name by its name of today, "" where it never had another. `replaces` are the SHA-256 of the
-    policies before this one, which it vouches for in an audit."""
+    """A compiled policy. `sha256` is the hex digest of the bytes it was compiled from. `durable` says that a replay
+    store which may lose a use blocks. `actor_replaces` says that who calls the gate knows better than the CI who
+    triggered the run. `party` says where passkeys are used, None where nowhere; `enrolled` has the passkeys of each
+    person, by the name that `people` calls them. `renamed` has a repository's former name by its name of today, ""
+    where it never had another. `replaces` are the SHA-256 of the policies before this one, which it vouches for in an
+    audit."""
 
     sha256: str
     audience: str
@@ -60,6 +61,7 @@ class Policy:
     keys: dict[str, TrustedKey]
     people: People
     environments: dict[str, Environment]
+    durable: bool = False
     actor_replaces: bool = False
     party: "RelyingParty | None" = None
     enrolled: "dict[str, tuple[Credential, ...]]" = field(default_factory=dict)

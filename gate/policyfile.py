@@ -50,12 +50,12 @@ def compile_policy(data: bytes) -> Policy:
     fields.required("version", _version)
     audience = fields.optional("audience", word, "deploy-gate")
     replay, audit = fields.required("replay", word), fields.required("audit", word)
+    durable = fields.optional("replay_durability", fixed("replay_durability", "required"), False)
     keys = fields.required("keys", trusted_keys)
-    none: dict[str, Node] = {}
-    teams = _teams(fields.optional("teams", mapping, none))
+    teams = _teams(fields.optional("teams", mapping, dict[str, Node]()))
     who_is_who = read_who_is_who(fields)
     actor_option = fields.optional("actor_option", one_of("adds", "replaces"), "adds")
-    passkeys = fields.optional("passkeys", _itself, None)
+    passkeys = fields.optional("passkeys", lambda node: node, None)
     renamed = fields.optional("renamed", _renamed, dict[str, str]())
     replaces = fields.optional("replaces", list_of(sha256), list[str]())
     environments = fields.required("environments", mapping)
@@ -77,6 +77,7 @@ def compile_policy(data: bytes) -> Policy:
         keys={kid: key for kid, (key, _) in keys.items()},
         people=known,
         environments=compiled,
+        durable=durable,
         actor_replaces=actor_option == "replaces",
         party=party,
         enrolled=enrolled,
@@ -174,10 +175,6 @@ def _renamed(node: Node) -> dict[str, str]:
         _repository(name, former): "" if former.text == "none" else _repository(former.text or "", former)
         for name, former in members.items()
     }
-
-
-def _itself(node: Node) -> Node:
-    return node
 
 
 def _passkeys(

@@ -4,8 +4,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from gate import aws
 from gate.clocks import skew
 from gate.dynamotable import Table, said_at
+from gate.errors import GateError
 from gate.models import Finding, Severity
 
 Flaw = tuple[Severity, str, str]  # severity, message and fix
@@ -35,20 +37,64 @@ def examine(
 def _flaws(
     table: Table, keys: Sequence[str], thing: str, more: Callable[[Table, Mapping[str, Any]], Iterable[Flaw]]
 ) -> list[Flaw]:
-    try:
-        described = table.client.describe_table(TableName=table.name)
+    def of_table() -> Iterator[Flaw]:
+        described = _described(table, keys)
         clock = skew(said_at(described), "AWS")
-        ttl = table.client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"]
+        yield from _of_keys(described["Table"], keys, table.docs)
+        yield from _of_account(table, described["Table"])
+        yield from more(table, described["Table"])
+        if clock:
+            yield "error", clock, "Synchronise the clock (NTP)."
+
+    try:
         return [
-            *_of_keys(described["Table"], keys, table.docs),
-            *_of_expiry(ttl, thing),
-            *_of_account(table, described["Table"]),
-            *more(table, described["Table"]),
-            *_of_clock(clock),
+            *told(table, "it has the keys and the protection that it needs", "DescribeTable", of_table),
+            *told(
+                table,
+                f"it forgets an {thing} only once it has expired",
+                "DescribeTimeToLive",
+                lambda: _of_expiry(table, thing),
+            ),
         ]
+    except GateError as error:
+        return [("error", error.message, error.hint)]
     except Exception as error:  # noqa: BLE001 (whatever the SDK raises is a finding)
         message, fix = table.explain(error)
         return [("error", message, fix)]
+
+
+def _described(table: Table, keys: Sequence[str]) -> Mapping[str, Any]:
+    """The answer to DescribeTable.
+
+    Raises:
+        GateError: it is denied, and the table can't be read either.
+        Exception: whatever else the SDK raises.
+    """
+    try:
+        answer: Mapping[str, Any] = table.client.describe_table(TableName=table.name)
+    except Exception as error:
+        if _is_denial(error):
+            table.call("get_item", TableName=table.name, Key={key: {"S": "of nobody"} for key in keys})
+        raise
+    return answer
+
+
+def told(table: Table, whether: str, action: str, look: Callable[[], Iterable[Flaw]]) -> Iterator[Flaw]:
+    """What `look` finds; or, where the right to that `action` is missing, that it can't be told.
+
+    Raises:
+        Exception: whatever else the SDK raises.
+    """
+    try:
+        yield from list(look())
+    except Exception as error:
+        if not _is_denial(error):
+            raise
+        yield "warning", f"can't tell whether {whether}: that takes dynamodb:{action}", f"Grant it ({table.docs})."
+
+
+def _is_denial(error: Exception) -> bool:
+    return aws.code(error).startswith("AccessDenied")
 
 
 def _of_keys(description: Mapping[str, Any], keys: Sequence[str], docs: str) -> Iterator[Flaw]:
@@ -63,7 +109,8 @@ def _of_keys(description: Mapping[str, Any], keys: Sequence[str], docs: str) -> 
         yield "error", "is not ready to be used", "Wait until its status is ACTIVE."
 
 
-def _of_expiry(ttl: Mapping[str, Any], thing: str) -> Iterator[Flaw]:
+def _of_expiry(table: Table, thing: str) -> Iterator[Flaw]:
+    ttl = table.client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"]
     if ttl.get("TimeToLiveStatus") not in ("ENABLED", "ENABLING"):
         yield "warning", f"never forgets an expired {thing}, so it grows", "Turn on its TTL, on expires_at."
     elif ttl.get("AttributeName") != "expires_at":
@@ -83,8 +130,3 @@ def _of_account(table: Table, description: Mapping[str, Any]) -> Iterator[Flaw]:
             "is bound to no account: with credentials of another one, a table of that name there would take its place",
             "Add &owner= and the account to its URI: aws sts get-caller-identity --query Account",
         )
-
-
-def _of_clock(skewed: str) -> Iterator[Flaw]:
-    if skewed:
-        yield "error", skewed, "Synchronise the clock (NTP)."

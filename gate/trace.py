@@ -61,9 +61,10 @@ class Trace:
         self.counted: tuple[Approval, ...] = ()
         self._checks: dict[str, Check] = {}
 
-    def ok(self, name: CheckName, actual: str) -> None:
-        """The check passed."""
-        self.add(Check(name.value, "pass", EXPECTED[name], actual))
+    def ok(self, name: CheckName, actual: str, doubt: str = "") -> None:
+        """The check passed, though a `doubt` is left to warn of."""
+        told = f"{actual}; {doubt}" if doubt else actual
+        self.add(Check(name.value, "warn" if doubt else "pass", EXPECTED[name], told))
 
     def skip(self, name: CheckName, why: str) -> None:
         """The check was not made."""

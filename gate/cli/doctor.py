@@ -14,7 +14,15 @@ from gate.cli.bot import check_installed
 from gate.cli.init import KEY
 from gate.cli.pin import ask_pin
 from gate.cli.policypin import pin_option, pinned
-from gate.doctor import examine_bases, examine_file, examine_policy, examine_signer, examine_state, examine_stores
+from gate.doctor import (
+    examine_bases,
+    examine_durability,
+    examine_file,
+    examine_policy,
+    examine_signer,
+    examine_state,
+    examine_stores,
+)
 from gate.errors import GateError
 from gate.models import Finding
 from gate.policy import Policy
@@ -113,6 +121,7 @@ def _examine(location: str, loaded: LoadedPolicy) -> list[Finding]:
     findings += examine_stores(loaded.replay_store(), loaded.audit_log(), now)
     findings += _examine_people(loaded.policy)
     if all(finding.severity != "error" for finding in findings):
+        findings += examine_durability(loaded.policy, loaded.replay_store())
         findings += examine_bases(loaded.policy, loaded.replay_store(), loaded.audit_log())
     return findings
 

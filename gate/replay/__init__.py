@@ -29,6 +29,10 @@ class ReplayStore(Protocol):
         """
         ...
 
+    def doubt(self) -> str:
+        """Why a use may be lost although it was consumed, after the store's name; "" where it is known to last."""
+        ...
+
     def consumed(self) -> Iterator[Consumption]:
         """Every consumption that the store still remembers, in no order."""
         ...

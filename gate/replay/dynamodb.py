@@ -48,6 +48,10 @@ class DynamoStore:
         # The TTL goes by that clock: of what has expired to it, nothing may be left.
         check_clock(said_at(answer), f"the DynamoDB table {self.table.name}")
 
+    def doubt(self) -> str:
+        """See `ReplayStore.doubt`."""
+        return ""
+
     def consumed(self) -> Iterator[Consumption]:
         """See `ReplayStore.consumed`."""
         for item in self.table.scan():

@@ -9,6 +9,8 @@ from gate.models import Consumption, Finding, Head, Stream
 from gate.replay import Replayed
 from gate.uris import Uri
 
+_FORGETS = "forgets every use when this process ends"
+
 
 class MemoryStore:
     """A `ReplayStore` in two dictionaries; safe between threads."""
@@ -26,6 +28,10 @@ class MemoryStore:
                 if prior.nonce != use.nonce:
                     raise Replayed(prior)
             self._uses.update({use.jti: use for use in uses})
+
+    def doubt(self) -> str:
+        """See `ReplayStore.doubt`."""
+        return f"replay store memory: {_FORGETS}"
 
     def consumed(self) -> Iterator[Consumption]:
         """See `ReplayStore.consumed`."""
@@ -65,7 +71,7 @@ class MemoryStore:
         yield Finding(
             "warning",
             "replay store memory:",
-            "forgets every use when this process ends, so an approval works again in the next one",
+            f"{_FORGETS}, so an approval works again in the next one",
             "Name a store that lasts in the policy: sqlite: or dynamodb:",
         )
 

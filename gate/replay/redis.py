@@ -5,7 +5,8 @@ share one slot, so one script may touch several of them, and what that slot's se
 
 What the user's ACL has to allow, on the keys `{deploy-gate}*`:
 
-- to verify: `+select +info +eval +get +set +hget +hmget +hset +scan`, and `+waitaof` from Redis 7.2 on
+- to verify: `+select +info +eval +get +set +hget +hmget +hset +scan`, and `+waitaof` from Redis 7.2 on, before that
+  `+config|get` (without it whether a use lasts can't be told)
 - to prove the audit log: `+select +info +exists +scan +mget +hmget`
 - for the doctor: all that the log's proof takes, and `+eval +get +set +waitaof +config|get`
 """
@@ -75,6 +76,11 @@ class RedisStore:
         answer = self._run(_CONSUME, [_JTI + use.jti for use in uses], uses[0].nonce, *rows)
         if answer != b"consumed":
             raise Replayed(self._read(_use, answer))
+
+    def doubt(self) -> str:
+        """See `ReplayStore.doubt`."""
+        lag = self.server.lag()
+        return f"{self.server.place.name}: {lag.message}" if lag else ""
 
     def consumed(self) -> Iterator[Consumption]:
         """See `ReplayStore.consumed`."""

@@ -48,6 +48,23 @@ def hazards(info: Info) -> Iterator[Hazard]:
         )
 
 
+def lag(info: Info, appendfsync: str) -> Hazard | None:
+    """Why the newest uses may not be on the disk yet when they count. `appendfsync` is when the server brings them
+    there, "" where it does not tell."""
+    if hazard := next(hazards(info), None):
+        return hazard
+    if confirms_disk(info) or appendfsync == "always":
+        return None
+    fix = "Set appendfsync always, or update it to Redis 7.2."
+    if not appendfsync:
+        message = (
+            "can't tell whether a use is on its disk before it counts: it neither confirms that nor shows its settings"
+        )
+        return Hazard(message, f"Let this user see them (+config|get). {fix}")
+    last = "last second" if appendfsync == "everysec" else "newest uses, of half a minute or more"
+    return Hazard(f"a crash may lose its {last}, and would then block the streams that it held", fix)
+
+
 def server_time(info: Info) -> float | None:
     """What the server's clock said, in epoch seconds; None where it does not tell."""
     text = info.get("server_time_usec", "")

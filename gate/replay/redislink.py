@@ -7,11 +7,12 @@ from typing import Any
 from gate.deadline import within
 from gate.errors import UsageError
 from gate.installation import install_command
-from gate.replay.redishealth import confirms_disk, parse_info
+from gate.replay.redishealth import confirms_disk, lag, parse_info
 from gate.replay.redisplace import Place
 
 try:
     _library: Any = import_module("redis.connection")
+    _errors: Any = import_module("redis.exceptions")
 except ImportError:
     raise UsageError("redis: and rediss: need the redis library.", hint=install_command("redis")) from None
 
@@ -31,7 +32,8 @@ class Untrusted(Exception):
 
 
 class Link:
-    """A connection to the server of `place` that stands at `address`; `info` is what that says of itself.
+    """A connection to the server of `place` that stands at `address`; `info` is what that says of itself, and `lag` why
+    uses that it takes may not be on its disk when they count, None where they are.
 
     Raises:
         ReplayUnavailable: a file that `place` names is of no use.
@@ -52,6 +54,7 @@ class Link:
         try:
             within(WHOLE_SECONDS, self._wire.connect)
             self.info = parse_info(self.ask("INFO"))
+            self.lag = lag(self.info, "" if confirms_disk(self.info) else self._appendfsync())
         except BaseException:
             self.close()
             raise
@@ -72,6 +75,14 @@ class Link:
         if synced[0] < 1:
             raise Unsynced
         return answer
+
+    def _appendfsync(self) -> str:
+        """When the server brings a write to its disk, "" where it does not tell: managed services answer no CONFIG."""
+        try:
+            name, value = self.ask("CONFIG", "GET", "appendfsync")
+        except (_errors.ResponseError, TypeError, ValueError):
+            return ""
+        return str(value, "ascii", "replace") if name == b"appendfsync" else ""
 
     def close(self) -> None:
         """Close it; nothing more can be asked."""

@@ -4,14 +4,14 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from gate.clocks import check_clock, skew
 from gate.deadline import deadline
 from gate.errors import ReplayUnavailable
 from gate.models import Severity
-from gate.replay.redishealth import Info, confirms_disk, hazards, parse_info, server_time
+from gate.replay.redishealth import Hazard, Info, hazards, parse_info, server_time
 from gate.replay.redislink import Link
 from gate.replay.redisplace import Place
 from gate.replay.redistrouble import Trouble, explain
@@ -88,20 +88,19 @@ class Server:
         severity: Severity = "warning" if self.place.may_forget else "error"
         found = [(severity, hazard.message, hazard.fix) for hazard in hazards(info)]
         yield from found
+        if not found and (behind := lenient.lag()):
+            yield "warning", behind.message, behind.fix
         if clock := skew(server_time(info), "the server"):
             yield "error", clock, "Synchronise both clocks (NTP)."
-        if not found and not confirms_disk(info):
-            yield from lenient.lag()
 
-    def lag(self) -> Iterator[Flaw]:
-        """What the doctor should say where a use may be allowed before it is on the disk."""
-        with suppress(ReplayUnavailable):  # managed services answer no CONFIG
-            if self.ask("CONFIG", "GET", "appendfsync") != [b"appendfsync", b"always"]:
-                yield (
-                    "warning",
-                    "a crash may lose its last second, and would then block the streams that it held",
-                    "Set appendfsync always, or update it to Redis 7.2.",
-                )
+    def lag(self) -> Hazard | None:
+        """Why a use that the server takes may not be on its disk when it counts, None where it is.
+
+        Raises:
+            ReplayUnavailable: as for `ask`.
+        """
+        lag: Hazard | None = self._try(_lag)
+        return lag
 
     def unavailable(self, trouble: Trouble) -> ReplayUnavailable:
         """The error that tells of `trouble`."""
@@ -164,6 +163,12 @@ class Server:
             if not (hazard.forgets and self.place.may_forget):
                 raise ReplayUnavailable(f"The {self.place.name} {hazard.message}.", hint=hazard.fix)
         check_clock(server_time(info), f"the {self.place.name}")
+
+
+def _lag(link: Link) -> Hazard | None:
+    if link.info.get("cluster_enabled") == "1":
+        link.ask("GET", "{deploy-gate}")  # leads to the server of its slot
+    return link.lag
 
 
 def _moved(error: Any, asked: tuple[str, int]) -> tuple[str, int] | None:

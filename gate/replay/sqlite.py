@@ -47,6 +47,10 @@ class SqliteStore:
             fresh = [use for use in uses if not _is_ours(db, use)]
             db.executemany("INSERT INTO uses VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, fresh))
 
+    def doubt(self) -> str:
+        """See `ReplayStore.doubt`."""
+        return ""
+
     def consumed(self) -> Iterator[Consumption]:
         """See `ReplayStore.consumed`."""
         with self.file.reading() as db:

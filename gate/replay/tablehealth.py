@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gate import aws
 from gate.dynamotable import Table
-from gate.tablehealth import Flaw
+from gate.tablehealth import Flaw, told
 
 
 def flaws(table: Table, description: Mapping[str, Any]) -> Iterator[Flaw]:
@@ -32,17 +31,17 @@ def _of_protection(description: Mapping[str, Any]) -> Iterator[Flaw]:
 
 
 def _of_backups(table: Table) -> Iterator[Flaw]:
+    whether = "point-in-time recovery is on"
     try:
-        answer = table.client.describe_continuous_backups(TableName=table.name)
-        recovery = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
+        yield from told(table, whether, "DescribeContinuousBackups", lambda: _of_recovery(table))
     except Exception as error:  # noqa: BLE001 (whatever the SDK raises is a finding)
-        if aws.code(error).startswith("AccessDenied"):
-            message = "nobody here is allowed to look whether point-in-time recovery is on"
-            yield "warning", message, "Grant dynamodb:DescribeContinuousBackups (docs/operations.md)."
-            return
-        message, fix = aws.explain(error, table.what)
-        yield "warning", f"can't tell whether point-in-time recovery is on: {message}", fix
-        return
+        message, fix = table.explain(error)
+        yield "warning", f"can't tell whether {whether}: {message}", fix
+
+
+def _of_recovery(table: Table) -> Iterator[Flaw]:
+    answer = table.client.describe_continuous_backups(TableName=table.name)
+    recovery = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
     if recovery.get("PointInTimeRecoveryStatus") != "ENABLED":
         yield (
             "warning",

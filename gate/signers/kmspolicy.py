@@ -53,5 +53,5 @@ def _is_about_signing(statement: dict[str, Any]) -> bool:
 def _unseen(error: Exception, what: str) -> Finding:
     message, fix = aws.explain(error, what)
     if aws.code(error).startswith("AccessDenied"):
-        message, fix = "nobody here is allowed to see its key's policy.", "Grant kms:GetKeyPolicy (docs/operations.md)."
-    return Finding("warning", "signer", f"who may sign was not looked at: {message}", fix)
+        message, fix = "that takes kms:GetKeyPolicy", "Grant it (docs/operations.md)."
+    return Finding("warning", "signer", f"can't tell who may sign: {message}", fix)

@@ -355,7 +355,10 @@ def test_the_doctor_names_each_flaw(changes: dict[str, Any], severity: str, word
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (refusal("AccessDeniedException"), "nobody here is allowed to look"),
+        (
+            refusal("AccessDeniedException"),
+            "can't tell whether point-in-time recovery is on: that takes dynamodb:Describe",
+        ),
         (refusal("InternalServerError", 500), "can't tell whether point-in-time recovery is on: The DynamoDB table"),
         (Reply(200, b"{}"), "can't tell whether point-in-time recovery is on: The DynamoDB table"),
     ],
@@ -369,6 +372,32 @@ def test_the_doctor_says_when_it_can_not_look_at_the_backups(reply: Reply, words
     assert words in finding.message
     assert finding.fix
     _is_clean(f"{finding}")
+
+
+@pytest.mark.usefixtures("aws", "hasty")
+@pytest.mark.parametrize(
+    ("denied", "whether"),
+    [
+        ("DescribeTable", "it has the keys and the protection that it needs"),
+        ("DescribeTimeToLive", "it forgets an approval only once it has expired"),
+        ("DescribeContinuousBackups", "point-in-time recovery is on"),
+    ],
+)
+def test_the_doctor_can_not_tell_what_it_may_not_see(denied: str, whether: str) -> None:
+    described, bill = _described(), json.dumps({"ConsumedCapacity": {"TableName": "jti"}}).encode()
+
+    def plan(operation: str, before: int) -> Reply:
+        if operation == denied:
+            return refusal("AccessDeniedException")
+        return Reply(200, bill) if operation == "GetItem" else described(operation, before)
+
+    with middleman(plan) as server:
+        (finding,) = _open("jti", server.endpoint).diagnose()
+    assert (finding.severity, finding.message) == (
+        "warning",
+        f"can't tell whether {whether}: that takes dynamodb:{denied}",
+    )
+    assert finding.fix == "Grant it (docs/operations.md)."
 
 
 @pytest.mark.usefixtures("aws")
