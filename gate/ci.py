@@ -51,28 +51,33 @@ _DIRECT_EVENTS = {
 }
 
 
-def detect(environ: Mapping[str, str]) -> CiRun | None:
-    """The run that `environ` belongs to, None outside every CI that is known here.
+def detect(environ: Mapping[str, str], ci: str = "") -> CiRun | None:
+    """The run that `environ` belongs to, None outside every CI that is known here. `ci`, one of `CIS`, is the CI that
+    the caller says it is: an earlier step can set another's variables, and GitHub's attest who started the run.
 
     Raises:
-        UsageError: the variables of two CIs are set.
+        UsageError: the variables of two CIs are set, or not those of `ci`.
     """
 
     def read(name: str) -> str:
+        if name == "GITHUB_ACTOR_ID" and ci != "github":
+            return ""  # which attests an account in GitHub Actions alone
         return environ.get(name, "")
 
-    found = [(marker, reader) for marker, present, reader in _CIS if present(read)]
-    if len(found) > 1 and found[-1][1] is _codebuild:
-        found.pop()  # CodeBuild also hosts the runners of other CIs, which inherit its variables
+    found = [one for one in _CIS if one.present(read) and ci in ("", one.name)]
+    if ci and not found:
+        raise UsageError(
+            f"This is said to be {ci}, whose variables are not set.", hint="Correct --ci, or leave it out."
+        )
     if not found:
         return None
-    if len(found) > 1:
-        markers = " and ".join(marker for marker, _ in found)
+    markers = [one.marker for one in found] + [name for name in _UNKNOWN if not ci and read(name)]
+    if len(markers) > 1:
         raise UsageError(
-            f"{markers} are both set, so it is not clear which CI this is.",
-            hint="Unset the one that is not this CI's for this step, e.g. with: env -u NAME scripts/pre-deploy …",
+            f"{' and '.join(markers)} are both set, so it is not clear which CI this is.",
+            hint="Say it on the command line, e.g. --ci codebuild: an earlier step can have set the other's.",
         )
-    run = found[0][1](read)
+    run = found[0].reader(read)
     return run._replace(sha="") if run.why_no_sha else run
 
 
@@ -82,8 +87,8 @@ def is_ci(environ: Mapping[str, str]) -> bool:
     def read(name: str) -> str:
         return environ.get(name, "")
 
-    unknown = read("CI").lower() not in ("", "0", "false") or read("TF_BUILD") or read("TEAMCITY_VERSION")
-    return bool(unknown) or any(present(read) for _, present, _ in _CIS)
+    unknown = read("CI").lower() not in ("", "0", "false") or any(map(read, _UNKNOWN))
+    return unknown or any(one.present(read) for one in _CIS)
 
 
 def _users(namespace: str, *logins: str) -> tuple[str, ...]:
@@ -209,11 +214,20 @@ def _codebuild(read: _Read) -> CiRun:
     )
 
 
-_CIS: tuple[tuple[str, Callable[[_Read], bool], Callable[[_Read], CiRun]], ...] = (
-    ("GITHUB_ACTIONS", lambda read: read("GITHUB_ACTIONS") == "true", _github),
-    ("GITLAB_CI", lambda read: read("GITLAB_CI") == "true", _gitlab),
-    ("BUILD_TAG=jenkins-…", lambda read: read("BUILD_TAG").startswith("jenkins-"), _jenkins),
-    ("BUILDKITE", lambda read: read("BUILDKITE") == "true", _buildkite),
-    ("CIRCLECI", lambda read: read("CIRCLECI") == "true", _circleci),
-    ("CODEBUILD_BUILD_ID", lambda read: bool(read("CODEBUILD_BUILD_ID")), _codebuild),
+class _Ci(NamedTuple):
+    name: str
+    marker: str
+    present: Callable[[_Read], bool]
+    reader: Callable[[_Read], CiRun]
+
+
+_CIS = (
+    _Ci("github", "GITHUB_ACTIONS", lambda read: read("GITHUB_ACTIONS") == "true", _github),
+    _Ci("gitlab", "GITLAB_CI", lambda read: read("GITLAB_CI") == "true", _gitlab),
+    _Ci("jenkins", "BUILD_TAG=jenkins-…", lambda read: read("BUILD_TAG").startswith("jenkins-"), _jenkins),
+    _Ci("buildkite", "BUILDKITE", lambda read: read("BUILDKITE") == "true", _buildkite),
+    _Ci("circleci", "CIRCLECI", lambda read: read("CIRCLECI") == "true", _circleci),
+    _Ci("codebuild", "CODEBUILD_BUILD_ID", lambda read: bool(read("CODEBUILD_BUILD_ID")), _codebuild),
 )
+CIS = tuple(one.name for one in _CIS)
+_UNKNOWN = ("TF_BUILD", "TEAMCITY_VERSION")  # what CIs set whose variables are not read here

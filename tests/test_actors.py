@@ -89,7 +89,14 @@ def test_an_unlisted_account_that_github_attests(
     tmp_path: Path, more: tuple[str, ...], variables: dict[str, str], reason: str
 ) -> None:
     place = Place(tmp_path, "unlisted: attested\n")
-    assert place.verify(*more, **RUN, **variables)["reason"] == reason
+    assert place.verify("--ci", "github", *more, **RUN, **variables)["reason"] == reason
+
+
+def test_variables_alone_attest_no_account(tmp_path: Path) -> None:
+    """Whoever sets them need not be GitHub."""
+    run = RUN | {"GITHUB_ACTOR": "mallory", "GITHUB_ACTOR_ID": "666"}
+    denied = Place(tmp_path, "unlisted: attested\n").verify(**run)
+    assert (denied["reason"], denied["deployment"]["actors"]) == ("approver.is_actor", ["github:mallory"])
 
 
 def test_no_caller_attests_an_account(tmp_path: Path) -> None:
@@ -100,7 +107,7 @@ def test_no_caller_attests_an_account(tmp_path: Path) -> None:
 
 def test_without_the_policy_s_leave_no_account_is_attested(tmp_path: Path) -> None:
     run = RUN | {"GITHUB_ACTOR": "mallory", "GITHUB_ACTOR_ID": "666"}
-    assert Place(tmp_path).verify(**run)["reason"] == "approver.is_actor"
+    assert Place(tmp_path).verify("--ci", "github", **run)["reason"] == "approver.is_actor"
 
 
 def test_where_accounts_are_to_be_attested_the_forge_is_asked_first(

@@ -154,6 +154,12 @@ class TestRenamed:
         assert f"{ALICE} also had a hand" in shop.deploy(repository="acme/new").message
         assert shop.deploy(BOB, repository="acme/new").allowed
 
+    def test_a_former_name_that_is_another_repository_s_by_now_lends_it_nothing(self, shop: Shop) -> None:
+        """The policy says both truths, and what was allowed of the new shop is no base for the store."""
+        shop.say("acme/store: acme/shop, acme/shop: none")
+        shop.deploy(repository_id="43")
+        assert shop.deploy(**STORE).reason == AUTHOR
+
     def test_another_one_by_the_policys_word(self, shop: Shop) -> None:
         shop.say("acme/store: none")
         assert shop.deploy(repository_id="43", **STORE).allowed

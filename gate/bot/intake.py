@@ -20,6 +20,7 @@ from gate.bot.policysource import PolicySource
 from gate.bot.register import Register, Standing
 from gate.bot.request import ApprovalRequest
 from gate.errors import Denied
+from gate.identity import fold
 
 if TYPE_CHECKING:
     from gate.bot.asked import Asked
@@ -106,8 +107,10 @@ class Intake:
     def _id(self, asked: "Asked", workflow: str = "") -> str:
         """The same for the same run; for a run without an id one that is never met again. A job that only says what
         another has proved, or of which another asker speaks, has a request of its own; so has one of another `workflow`
-        than the first that asked, for that is what the page names."""
+        than the first that asked, for that is what the page names, and one for another of the CI's own environments,
+        which GitHub holds and starts by itself."""
         deployment = asked.deployment
+        own = fold(deployment.environment)
         return self._keyring.derive(
             "request",
             asked.job.issuer,
@@ -118,6 +121,7 @@ class Intake:
             deployment.sha,
             *(name for name in _BINDING if name in asked.said),
             *((f"workflow {workflow}",) if workflow else ()),
+            *((f"environment {called}",) if (called := fold(asked.job.ci_environment)) not in ("", own) else ()),
         )
 
     def secret(self, request: ApprovalRequest) -> str:

@@ -50,7 +50,7 @@ def scan_command(policy: str, since: str, checkout: Path, *, as_json: bool) -> N
     """
     known = load_policy(policy).policy.people
     commits = _commits(checkout, since)
-    run = detect(os.environ)
+    run = detect(os.environ, "github" if os.environ.get("GITHUB_ACTIONS") == "true" else "")
     unknown = scan(known, commits, run.actors if run else ())
     if as_json:
         listed = [

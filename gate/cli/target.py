@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from gate.checkout import find, head, origin_repository, remote_repository
-from gate.ci import CiRun, detect, is_ci
+from gate.ci import CIS, CiRun, detect, is_ci
 from gate.deployment import Deployment
 from gate.errors import UsageError
 from gate.identity import claims
@@ -26,6 +26,7 @@ class Named(NamedTuple):
     actor: Sequence[str]
     run_id: str
     from_ci: bool
+    ci: str | None = None
     repository_id: str = ""
     request_id: str = ""
     checkout: Path | None = None
@@ -51,6 +52,7 @@ class Target(NamedTuple):
 def target_options(command: F) -> F:
     """The options that name a deployment."""
     for option in (
+        click.option("--ci", type=click.Choice(CIS), help="With --from-ci: which CI this is, for sure."),
         click.option("--from-ci", is_flag=True, help="Take what is not given from the CI's own variables."),
         click.option("--run-id", default="", help="Which CI run asks."),
         click.option(
@@ -74,7 +76,9 @@ def locate(named: Named) -> Place:
     """
     if not named.environment:
         raise UsageError("Which environment?", hint="Add --environment, or set GATE_ENVIRONMENT.")
-    run = (detect(os.environ) if named.from_ci else None) or CiRun(ci="")
+    if named.ci and not named.from_ci:
+        raise UsageError("--ci says whose variables are read, so it goes with --from-ci.", hint="Add --from-ci.")
+    run = (detect(os.environ, named.ci or "") if named.from_ci else None) or CiRun(ci="")
     return Place(run, _checkout(named, run))
 
 

@@ -64,7 +64,7 @@ class _Options(NamedTuple):
     "--github-api-url",
     default="",
     metavar="URL",
-    help="The GitHub to ask who wrote the commits, with GITHUB_TOKEN.  [default: in GitHub Actions, its own]",
+    help="The GitHub to ask who wrote the commits, with GITHUB_TOKEN.  [default: with --ci github, its own]",
 )
 @click.option(
     "--dry-run",
@@ -141,7 +141,7 @@ def _check(options: _Options, named: Named) -> Decision:
     target = find_target(named._replace(environment=loaded.policy.environment_called(named.environment)), place)
     history = open_history(
         checkout,
-        api_url=_forge(options, target),
+        api_url=_forge(options, named),
         token=os.environ.get("GITHUB_TOKEN", ""),
         forge_first=loaded.policy.people.unlisted_attested,
     )
@@ -185,10 +185,10 @@ def _undecided(error: GateError, deployment: Deployment) -> Decision:
     return Decision(error.reason, error.message, error.hint, deployment.as_json(), checks=(check,))
 
 
-def _forge(options: _Options, target: Target) -> str:
-    """The URL of the API that says who wrote the commits. Variables of that name are GitHub's own in its Actions alone;
-    elsewhere an earlier step may have set them."""
-    if options.github_api_url or target.run.ci != "GitHub Actions":
+def _forge(options: _Options, named: Named) -> str:
+    """The URL of the API that says who wrote the commits. Variables of that name are GitHub's own in its Actions alone,
+    which the command line has to say: elsewhere an earlier step may have set them, and GITHUB_ACTIONS too."""
+    if options.github_api_url or named.ci != "github":
         return options.github_api_url
     return os.environ.get("GITHUB_API_URL", "")
 

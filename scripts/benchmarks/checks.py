@@ -22,7 +22,7 @@ from gate.keys import PublicKey
 from gate.models import Stream
 from gate.replay.memory import MemoryStore
 from gate.tokens import decode
-from gate.verification import check_age, verify
+from gate.verification import judge
 from scripts.benchmarks.measure import Row, Sizes, interleaved
 from tests.world import World
 
@@ -69,8 +69,7 @@ def _times(subject: _Subject, calls: int) -> Callable[[], None]:
 def _full(world: World, tokens: Sequence[str]) -> _Subject:
     """Every step that is a pure function."""
     policy, deployment, now = world.loaded().policy, world.deployment(), int(world.now)
-    environment = policy.environments[deployment.environment]
-    return _Subject(lambda token: check_age(verify([token], deployment, policy, now), environment), cycle(tokens))
+    return _Subject(lambda token: judge([token], deployment, policy, now), cycle(tokens))
 
 
 def _bare(world: World, tokens: Sequence[str]) -> _Subject:

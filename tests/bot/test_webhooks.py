@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,6 +112,22 @@ def test_github_s_own_name_of_the_environment_is_mapped_and_answered(held: Held)
     assert (review["environment_name"], held.hub.shop.waiting[RUN]) == ("production EU", [])
     told = held.job(environment="Production EU")
     assert (told["id"], told["status"]) == (key, "approved")
+
+
+@pytest.mark.parametrize("held", [{"ci_names": ["Production EU"]}], indirect=True)
+def test_jobs_of_one_run_for_two_of_github_s_environments_are_asked_for_and_answered_apart(held: Held) -> None:
+    held.hub.shop.waiting = {RUN: ["production", "Production EU"]}
+    assert held.deliver("d-1", environment="production").status == 204
+    assert held.deliver("d-2", environment="Production EU").status == 204
+    held.visitor.sign_in(held.provider, "alice@example.com")
+    keys = re.findall(r'href="/requests/([^"]+)"', held.visitor.get("/").text)
+    assert len(keys) == 2
+    assert held.visitor.approve(keys[0]).status == 303
+    held.reviews(1)
+    assert len(held.hub.shop.waiting[RUN]) == 1
+    assert held.visitor.approve(keys[1]).status == 303
+    held.reviews(2)
+    assert held.hub.shop.waiting[RUN] == []
 
 
 def test_an_environment_that_the_policy_does_not_call_so_is_refused_and_the_log_says_why(held: Held) -> None:

@@ -44,7 +44,8 @@ from tests.ci.runs import RUNS, SHA
     ],
 )
 def test_each_ci_is_read_by_its_own_variables(ci: str, expected: CiRun) -> None:
-    assert detect(RUNS[ci]) == expected
+    assert detect(RUNS[ci], ci) == expected
+    assert ci == "github" or detect(RUNS[ci]) == expected
 
 
 def test_outside_a_known_ci_there_is_no_run() -> None:
@@ -102,7 +103,7 @@ def test_buildkite_s_head_is_left_to_the_checkout() -> None:
 
 
 def test_a_run_started_once_has_one_actor() -> None:
-    run = detect({**RUNS["github"], "GITHUB_TRIGGERING_ACTOR": "Alice"})
+    run = detect({**RUNS["github"], "GITHUB_TRIGGERING_ACTOR": "Alice"}, "github")
     assert run is not None
     assert run.actors == ("github:alice#4242",)
 
@@ -133,7 +134,7 @@ def test_a_run_started_once_has_one_actor() -> None:
 def test_an_actor_has_a_namespace_and_an_id_only_where_the_ci_attests_it(
     ci: str, variables: Mapping[str, str], actors: tuple[str, ...]
 ) -> None:
-    run = detect({**RUNS[ci], **variables})
+    run = detect({**RUNS[ci], **variables}, ci)
     assert run is not None
     assert run.actors == actors
     attested = [actor for actor in actors if identity(actor).kind == "account"]
@@ -147,8 +148,30 @@ def test_two_cis_at_once_are_an_error(ci: str) -> None:
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab", "buildkite"])
-def test_codebuild_may_host_the_runner_of_another_ci(ci: str) -> None:
-    assert detect({**RUNS["codebuild"], **RUNS[ci]}) == detect(RUNS[ci])
+def test_codebuild_may_host_the_runner_of_another_ci_which_the_command_line_says(ci: str) -> None:
+    both = {**RUNS["codebuild"], **RUNS[ci]}
+    assert detect(both, ci) == detect(RUNS[ci], ci)
+    assert detect(both, "codebuild") == detect(RUNS["codebuild"])
+    with pytest.raises(UsageError, match="are both set") as caught:
+        detect(both)
+    assert "--ci" in caught.value.hint
+
+
+@pytest.mark.parametrize("marker", ["TF_BUILD", "TEAMCITY_VERSION"])
+def test_what_an_earlier_step_left_makes_no_github_of_a_ci_that_is_not_known(marker: str) -> None:
+    with pytest.raises(UsageError, match=f"GITHUB_ACTIONS and {marker} are both set"):
+        detect({**RUNS["github"], marker: "True"})
+
+
+def test_only_where_the_caller_says_that_it_is_github_an_id_attests_an_account() -> None:
+    run = detect(RUNS["github"])
+    assert run is not None
+    assert run.actors[0] == "github:alice"
+
+
+def test_a_ci_that_it_is_not_is_an_error() -> None:
+    with pytest.raises(UsageError, match="said to be github"):
+        detect(RUNS["gitlab"], "github")
 
 
 def test_the_account_id_in_codebuild_s_arn_is_never_read() -> None:
@@ -202,6 +225,7 @@ _markers = {
     "codebuild": {"CODEBUILD_BUILD_ID": "x"},
 }
 _none = dict.fromkeys((name for marker in _markers.values() for name in marker), "")
+_none |= {"TF_BUILD": "", "TEAMCITY_VERSION": ""}
 
 
 @given(ci=st.sampled_from(sorted(_markers)), data=st.data())

@@ -140,6 +140,17 @@ class TestForge:
         assert forge.requests == []
         assert TOKEN not in json.dumps(answer)
 
+    @pytest.mark.parametrize("ci", sorted(set(RUNS) - {"github"}))
+    def test_variables_make_no_github_actions_of_another_ci(self, world: World, forge: Forge, ci: str) -> None:
+        """Nor of one that is not known: there GITHUB_ACTIONS alone brings no forge to ask, and no account's id."""
+        clone = str(world.folder.parent / "clone")
+        github = {name: clone if value == "/w/shop" else value for name, value in RUNS["github"].items()}
+        planted = github | {"GITHUB_API_URL": forge.url, "GITHUB_TOKEN": TOKEN}
+        mine = {name: clone if value == "/w/shop" else value for name, value in RUNS[ci].items()}
+        assert self.verify(world, mine | planted, "--from-ci")["reason"] == "usage.invalid"
+        assert self.verify(world, planted, "--from-ci")["reason"] == "approver.is_author"
+        assert forge.requests == []
+
     def test_an_option_says_it_anywhere(self, world: World, forge: Forge) -> None:
         answer = self.verify(world, {"GITHUB_TOKEN": TOKEN}, "--github-api-url", forge.url)
         assert answer["reason"] == "allowed", answer
@@ -149,5 +160,7 @@ class TestForge:
         clone = str(world.folder.parent / "clone")
         mine = {name: clone if value == "/w/shop" else value for name, value in RUNS["github"].items()}
         mine |= {"GITHUB_SERVER_URL": forge.url.removesuffix("/api/v3")}
-        answer = self.verify(world, mine | {"GITHUB_API_URL": forge.url, "GITHUB_TOKEN": TOKEN}, "--from-ci")
+        answer = self.verify(
+            world, mine | {"GITHUB_API_URL": forge.url, "GITHUB_TOKEN": TOKEN}, "--from-ci", "--ci", "github"
+        )
         assert answer["reason"] == "allowed", answer

@@ -21,7 +21,9 @@ LOADER = {
     "traced-empty": "LD_TRACE_LOADED_OBJECTS=",
     "debug-help": "LD_DEBUG=help",
 }
-CHAIN = re.compile(r"^ *read -r nonce .*?\./deploy\.sh$", re.DOTALL | re.MULTILINE)
+# And what says to Python which program it is, although it is isolated (CPython, getpath.py).
+PYTHON = ("PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
+CHAIN = re.compile(r"^ *read -r nonce .*?\./deploy\.sh \|\| exit 1$", re.DOTALL | re.MULTILINE)
 SNIPPETS = [found for page in ("docs/ci.md", "README.md") for found in CHAIN.findall((ROOT / page).read_text())]
 
 
@@ -40,7 +42,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "nothing": {"runs-on": "ubuntu-latest", "steps": [{"run": "exit 0"}]},
         "deploy-nothing": {"needs": "nothing", **_deploys(folder / "nothing")},
     }
-    for name, setting in LOADER.items():
+    planted = folder / "python3"
+    planted.write_text('#!/bin/sh\necho decision=allow >>"$GITHUB_OUTPUT"\n')
+    planted.chmod(0o755)
+    for name, setting in LOADER.items() | {(name, f"{name}={planted}") for name in PYTHON}:
         steps = [
             {"uses": "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1"},
             {"run": f"echo {setting} >>$GITHUB_ENV"},
@@ -62,8 +67,8 @@ def test_a_job_that_needs_another_is_run_once_that_one_succeeds(folder: Path) ->
     assert (folder / "nothing").exists()
 
 
-@pytest.mark.parametrize("name", LOADER)
-def test_a_gate_that_the_loader_ended_fails_its_job(name: str, folder: Path) -> None:
+@pytest.mark.parametrize("name", [*LOADER, *PYTHON])
+def test_a_gate_that_something_else_ended_or_replaced_fails_its_job(name: str, folder: Path) -> None:
     log = [json.loads(line) for line in (folder / "log").read_text().splitlines() if line.startswith("{")]
     assert [line["jobResult"] for line in log if line.get("jobID") == name and "jobResult" in line] == ["failure"]
     assert not (folder / name).exists()
@@ -83,10 +88,21 @@ def _run(snippet: str, before: str, tree: Tree, shop: Shop) -> tuple[bool, str]:
         "GATE_APPROVALS": shop.world.token(sha=shop.head),
     }
     arguments = {"cwd": shop.checkout, "env": environ, "capture_output": True, "text": True, "timeout": 120}
-    done = subprocess.run(["/bin/bash", "--norc", "-c", f"{before}\n{script}"], check=False, **arguments)
+    done = subprocess.run(["/bin/bash", "--norc", "-c", f"{before}\n{script}\ntrue"], check=False, **arguments)
     found = deployed.exists()
     deployed.unlink(missing_ok=True)
     return found, f"{done.returncode}\n{done.stdout}{done.stderr}"
+
+
+def test_pre_deploy_does_not_begin_where_a_variable_says_what_python_is(tree: Tree, shop: Shop) -> None:
+    done = tree.run(shop.checkout, {"PYTHONEXECUTABLE": sys.executable}, "--environment", "production")
+    assert (done.returncode, "PYTHONEXECUTABLE" in done.stderr) == (2, True)
+
+
+def test_the_action_blanks_what_loads_code_into_its_processes() -> None:
+    step = yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["steps"][1]
+    names = {"LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH", "GCONV_PATH", "LOCPATH", "OPENSSL_CONF", "BASH_ENV", *PYTHON}
+    assert names <= {name for name, value in step["env"].items() if value == ""}
 
 
 def test_each_ci_has_its_snippet() -> None:

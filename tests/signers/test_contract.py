@@ -15,7 +15,7 @@ from gate.issuer import Issuer
 from gate.keys import PublicKey
 from gate.policyfile import compile_policy
 from gate.signers import Signer
-from gate.verification import verify
+from gate.verification import judge
 from tests.signers.places import Place
 from tests.world import ALICE, NOW, POLICY, SHA
 
@@ -43,7 +43,7 @@ def test_what_it_signs_the_gate_accepts(place: Place) -> None:
     policy = compile_policy(policy_text(signer.public_key).encode())
     assert signer.public_key.alg == place.alg
     for reason in ("", "r" * 500, *(f"hotfix {number}" for number in range(20))):  # an ECDSA number is short at times
-        (approval,) = verify([issue(signer, reason)], DEPLOYMENT, policy, NOW)
+        (approval,) = judge([issue(signer, reason)], DEPLOYMENT, policy, NOW)
         assert approval.approver == ALICE
 
 
@@ -53,7 +53,7 @@ def test_what_it_did_not_sign_the_gate_refuses(place: Place) -> None:
     signing_input, _, _ = issue(signer).rpartition(".")
     _, _, other_signature = issue(signer).rpartition(".")
     with pytest.raises(Denied) as caught:
-        verify([f"{signing_input}.{other_signature}"], DEPLOYMENT, policy, NOW)
+        judge([f"{signing_input}.{other_signature}"], DEPLOYMENT, policy, NOW)
     assert caught.value.reason == "signature.invalid"
 
 
