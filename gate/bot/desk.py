@@ -132,8 +132,8 @@ class Desk:
         standing = self._register.find(key)
         if standing.status == "open" and self._presence.is_gone(standing.request):
             raise Conflict(
-                "Its job is gone: nothing would use the approval.",
-                hint="Run the job again. It asks again, and this page is its page.",
+                "Its job is gone: it no longer asks, so an approval would do nothing.",
+                hint="Run the job again: it asks under this same link.",
             )
         return standing
 
