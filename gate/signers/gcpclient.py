@@ -8,10 +8,12 @@ from functools import cache, partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from gate.deadline import within
 from gate.errors import GateError, SignerError, UsageError
 from gate.installation import install_command
 
 ANSWER_SECONDS = 5.0  # per call, connecting included
+TOKEN_SECONDS = 15.0  # to fetch an access token, however many requests that takes
 _SERVER = "cloudkms.googleapis.com:443"
 _SCOPE = "https://www.googleapis.com/auth/cloudkms"
 _ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):([1-9][0-9]{0,4})")
@@ -60,8 +62,8 @@ def _http() -> Callable[..., Any]:
 
 
 class Service:
-    """The two methods of Google Cloud KMS that a signer needs. Every call ends within `ANSWER_SECONDS`, plus the time
-    to fetch an access token where it has run out. May be used by several threads at once."""
+    """The two methods of Google Cloud KMS that a signer needs. Every call ends within `ANSWER_SECONDS`, plus
+    `TOKEN_SECONDS` where an access token has run out. May be used by several threads at once."""
 
     def __init__(self, channel: Any, credentials: Any) -> None:
         """`credentials` are those of `channel`, None where it has none."""
@@ -95,7 +97,7 @@ class Service:
     def _call(self, method: Callable[..., Any], request: Any) -> Any:
         if self._credentials is not None and not self._credentials.valid:
             # gRPC would do it within the call, and report any failure as a server that is down.
-            self._credentials.refresh(_http())
+            within(TOKEN_SECONDS, lambda: self._credentials.refresh(_http()))
         routing = ("x-goog-request-params", f"name={request.name}")  # which region's servers are to answer
         return method(request, timeout=ANSWER_SECONDS, metadata=[routing])
 
@@ -118,7 +120,7 @@ def connect(endpoint: str) -> Service:
         return Service(sdk.grpc.insecure_channel(target, options=[*_OPTIONS, ("grpc.enable_http_proxy", 0)]), None)
     with warnings.catch_warnings():  # of a person's credentials where a service's would do
         warnings.simplefilter("ignore")
-        credentials, _ = sdk.auth.default(scopes=[_SCOPE], request=_http())
+        credentials, _ = within(TOKEN_SECONDS, lambda: sdk.auth.default(scopes=[_SCOPE], request=_http()))
     tls = sdk.grpc.ssl_channel_credentials()
     channel = sdk.transport.create_channel(target, credentials=credentials, ssl_credentials=tls, options=_OPTIONS)
     return Service(channel, credentials)
@@ -136,6 +138,9 @@ _NO_CREDENTIALS = _Trouble(
 _REFUSED_CREDENTIALS = _Trouble(
     "can't be asked: Google does not accept these credentials",
     "Log in again, let the job fetch its token again, or set this machine's clock.",
+)
+_NO_TOKEN = _Trouble(
+    "can't be asked: the server that gives out Google's access tokens can't be reached", "Check the network."
 )
 _UNREACHABLE = _Trouble(
     "did not answer in time, or can't be reached", "Check the network, and the endpoint in its URI where it has one."
@@ -166,9 +171,8 @@ _TROUBLES = {
     "UNAVAILABLE": _UNREACHABLE,
     "DEADLINE_EXCEEDED": _UNREACHABLE,
     "DefaultCredentialsError": _NO_CREDENTIALS,
-    "TransportError": _Trouble(
-        "can't be asked: the server that gives out Google's access tokens can't be reached", "Check the network."
-    ),
+    "TransportError": _NO_TOKEN,
+    "TimeoutError": _NO_TOKEN,
     "GoogleAuthError": _REFUSED_CREDENTIALS,
 }
 

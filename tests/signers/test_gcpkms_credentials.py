@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from gate.signers import open_signer
+from gate.signers import gcpclient, open_signer
 from tests.parts import free_port
+from tests.sabotage import HTTP_WITHOUT_END, ends, relay
 from tests.signers.gcp import NAME, refusal, running_kms, sdk
 from tests.signers.web import http_server
 
@@ -154,4 +155,14 @@ def test_a_token_server_that_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyP
     sdk()
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(account(tmp_path, free_port())))
     error = refusal(lambda: open_signer(f"gcpkms://{NAME}", None))
+    assert "access tokens can't be reached" in str(error)
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_a_token_that_never_comes_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sdk()
+    monkeypatch.setattr(gcpclient, "TOKEN_SECONDS", 0.3)
+    with http_server(200, {}) as server, relay(server, HTTP_WITHOUT_END["a dripping body"]) as port:
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(account(tmp_path, port)))
+        error = ends(lambda: refusal(lambda: open_signer(f"gcpkms://{NAME}", None)))
     assert "access tokens can't be reached" in str(error)
