@@ -102,7 +102,13 @@ class Trouble(NamedTuple):
     hint: str
 
 
-_BROKEN = Trouble("answered with an error", "Try again in a moment; then look at the AWS health dashboard.")
+_BROKEN = Trouble(
+    "answered with an error",
+    "Try again in a moment; then look at the AWS health dashboard, or at the log of the server that its URI names.",
+)
+_NOT_OFFERED = Trouble(
+    "is on a server that does not offer this", "Use AWS itself, or a server that offers all that {docs} lists."
+)
 _GARBAGE = Trouble("gave no answer that makes sense", "Check the endpoint in its URI, and what stands in between.")
 _NO_CREDENTIALS = Trouble(
     "can't be asked: there are no usable AWS credentials here",
@@ -145,6 +151,8 @@ _TROUBLES = {
         Trouble(
             "lies in another region", "Correct the region in its URI."
         ): "PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException 301 307",
+        _NOT_OFFERED: """NotImplemented NotImplementedException UnknownOperation UnknownOperationException
+            UnsupportedOperation InvalidAction MethodNotAllowed 405 501""",
         Trouble(
             "did not answer in time, or can't be reached",
             "Check the network, and the region and endpoint in its URI.",
@@ -168,6 +176,11 @@ def code(error: BaseException) -> str:
 def is_denied(error: BaseException) -> bool:
     """Whether AWS knows who asks, and does not let them."""
     return code(error) in ("AccessDenied", "AccessDeniedException", "403")
+
+
+def is_not_offered(error: BaseException) -> bool:
+    """Whether what answers is a server that lacks the operation, as no AWS does."""
+    return _TROUBLES.get(code(error)) is _NOT_OFFERED
 
 
 def explain(error: BaseException, what: str, docs: str = "docs/operations.md") -> Trouble:

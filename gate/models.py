@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from gate.errors import GateError, ReasonCode, Verdict, verdict
 
 CheckStatus = Literal["pass", "warn", "fail", "skip"]
-Severity = Literal["ok", "warning", "error"]
+Severity = Literal["ok", "note", "warning", "error"]
 
 
 class Check(NamedTuple):
@@ -20,7 +20,8 @@ class Check(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What `gate doctor` says of one thing: `subject` as it stands, and the `fix` where it is not "ok"."""
+    """What `gate doctor` says of one thing: `subject` as it stands, and the `fix` of a warning or an error. A "note" is
+    what can't be otherwise here."""
 
     severity: Severity
     subject: str

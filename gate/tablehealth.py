@@ -32,6 +32,8 @@ def examine(
     yield from (Finding(severity, subject, message, fix) for severity, message, fix in flaws)
     if not flaws:
         yield Finding("ok", subject, "answers, and has the keys, the expiry and the protection that it needs")
+    elif all(severity == "note" for severity, *_ in flaws):
+        yield Finding("ok", subject, "answers, and is as it should be as far as its server shows")
 
 
 def _flaws(
@@ -67,20 +69,20 @@ def _described(table: Table, keys: Sequence[str]) -> Mapping[str, Any]:
     """The answer to DescribeTable.
 
     Raises:
-        GateError: it is denied, and the table can't be read either.
+        GateError: it is denied, or not offered, and the table can't be read either.
         Exception: whatever else the SDK raises.
     """
     try:
         answer: Mapping[str, Any] = table.client.describe_table(TableName=table.name)
     except Exception as error:
-        if _is_denial(error):
+        if _is_denial(error) or aws.is_not_offered(error):
             table.call("get_item", TableName=table.name, Key={key: {"S": "of nobody"} for key in keys})
         raise
     return answer
 
 
 def told(table: Table, whether: str, action: str, look: Callable[[], Iterable[Flaw]]) -> Iterator[Flaw]:
-    """What `look` finds; or, where the right to that `action` is missing, that it can't be told.
+    """What `look` finds; or that it can't be told, where the right to that `action` is missing, or the server lacks it.
 
     Raises:
         Exception: whatever else the SDK raises.
@@ -88,9 +90,12 @@ def told(table: Table, whether: str, action: str, look: Callable[[], Iterable[Fl
     try:
         yield from list(look())
     except Exception as error:
-        if not _is_denial(error):
+        if aws.is_not_offered(error):
+            yield "note", f"can't tell whether {whether}: its server does not offer dynamodb:{action}", ""
+        elif _is_denial(error):
+            yield "warning", f"can't tell whether {whether}: that takes dynamodb:{action}", f"Grant it ({table.docs})."
+        else:
             raise
-        yield "warning", f"can't tell whether {whether}: that takes dynamodb:{action}", f"Grant it ({table.docs})."
 
 
 def _is_denial(error: Exception) -> bool:

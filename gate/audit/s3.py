@@ -30,8 +30,18 @@ from gate.audit import (
     parse_record_path,
     policy_path,
 )
-from gate.audit.s3health import examine
-from gate.aws import CALL_SECONDS, CONNECTIONS, check_options, client, code, explain, is_denied, speaks_in_clear
+from gate.audit.s3health import NotOffered, examine
+from gate.aws import (
+    CALL_SECONDS,
+    CONNECTIONS,
+    check_options,
+    client,
+    code,
+    explain,
+    is_denied,
+    is_not_offered,
+    speaks_in_clear,
+)
 from gate.deadline import within
 from gate.errors import AuditUnavailable, UsageError
 from gate.models import Finding, Stream
@@ -289,7 +299,8 @@ class Bucket:
                     hint="Check owner= in the URI; then grant the actions that docs/operations.md lists.",
                 ) from None
             message, hint = explain(error, self._what)
-            raise AuditUnavailable(message, hint=hint) from None
+            kind = NotOffered if is_not_offered(error) else AuditUnavailable
+            raise kind(message, hint=hint) from None
 
 
 def _beginning(stream: Any, limit: int) -> bytes:

@@ -10,6 +10,11 @@ from gate.errors import AuditUnavailable
 from gate.iampolicy import listed, matches
 from gate.models import Finding, Stream
 
+
+class NotOffered(AuditUnavailable):
+    """The server has no such operation, as AWS always has."""
+
+
 Ask = Callable[[str], Mapping[str, Any]]
 """Makes one of the SDK's calls about the bucket; its answer is empty where the bucket has no such setting."""
 
@@ -23,13 +28,16 @@ def examine(subject: str, place: str, ask: Ask, days: int) -> Iterator[Finding]:
     `place` is `BUCKET/` and the log's prefix; records are to be locked for `days` at least.
     """
     yield from _told(subject, "keeps versions", lambda: _versions(subject, ask))
-    yield from _told(subject, "locks every record", lambda: _lock(subject, ask, days))
+    yield from _told(subject, "locks every record", lambda: _lock(subject, ask, days), wanted=days > 0)
     yield from _told(subject, "denies what nobody may do", lambda: _policy(subject, place, ask))
 
 
-def _told(subject: str, good: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def _told(subject: str, good: str, look: Callable[[], Iterator[Finding]], *, wanted: bool = False) -> Iterator[Finding]:
     try:
         yield from list(look())
+    except NotOffered as error:
+        message = f"can't tell whether it {good}: {error.message}"
+        yield Finding("warning", subject, message, error.hint) if wanted else Finding("note", subject, message)
     except AuditUnavailable as error:
         yield Finding("warning", subject, f"can't tell whether it {good}: {error.message}", error.hint)
     except (ValueError, TypeError, AttributeError, KeyError):

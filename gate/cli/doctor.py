@@ -33,7 +33,7 @@ from gate.wiring import LoadedPolicy, load_policy
 if TYPE_CHECKING:
     from gate.bot.settings import Settings
 
-_MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
+_MARKS = {"ok": ("✓", "green"), "note": ("·", "blue"), "warning": ("!", "yellow"), "error": ("✗", "red")}
 
 
 @click.command()

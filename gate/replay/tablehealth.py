@@ -26,7 +26,9 @@ def _of_protection(description: Mapping[str, Any]) -> Iterator[Flaw]:
             "its replicas agree only later, so an approval works once in every region",
             "Use a table without replicas.",
         )
-    if not description.get("DeletionProtectionEnabled"):
+    if "DeletionProtectionEnabled" not in description:  # AWS says so of every table
+        yield "note", "its server offers no deletion protection", ""
+    elif not description["DeletionProtectionEnabled"]:
         yield "warning", "one call can delete it, and used approvals would work again", "Turn on deletion protection."
 
 

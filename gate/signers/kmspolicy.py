@@ -52,6 +52,8 @@ def _is_about_signing(statement: dict[str, Any]) -> bool:
 
 def _unseen(error: Exception, what: str) -> Finding:
     message, fix = aws.explain(error, what)
+    if aws.is_not_offered(error):
+        return Finding("note", "signer", f"can't tell who may sign: {message}")
     if aws.code(error).startswith("AccessDenied"):
         message, fix = "that takes kms:GetKeyPolicy", "Grant it (docs/operations.md)."
     return Finding("warning", "signer", f"can't tell who may sign: {message}", fix)

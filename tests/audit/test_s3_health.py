@@ -199,6 +199,25 @@ def test_the_doctor_names_the_owner_in_each_of_its_questions_and_says_what_it_ma
 
 
 @pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("error", [b"<Error><Code>NotImplemented</Code><Message>A header you</Message></Error>", b""])
+def test_what_a_stand_in_does_not_offer_is_a_note_unless_the_policy_asks_for_it(error: bytes) -> None:
+    def listing(request: BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        return (200, b"<ListBucketResult/>") if "list-type" in request.path else (501, error)
+
+    with server(listing) as endpoint:
+        uri = f"s3://bucket/key?region=eu-west-1&endpoint={endpoint}"
+        first, *others = open_audit_log(uri, None).diagnose()
+        asked = [finding.severity for finding in open_audit_log(f"{uri}&retention_days=30", None).diagnose()]
+        with pytest.raises(AuditUnavailable, match="is on a server that does not offer this"):
+            open_audit_log(uri, None).put(Stream("acme/shop", "production"), 1, b"one")
+    assert (first.severity, first.message) == ("ok", "answers")
+    assert [(finding.severity, "does not offer this" in finding.message, finding.fix) for finding in others] == [
+        ("note", True, "")
+    ] * 3
+    assert asked == ["ok", "note", "warning", "note"]
+
+
+@pytest.mark.usefixtures("aws")
 @pytest.mark.parametrize("body", [b"[]", b"no JSON", b'{"Statement": [7]}', b'{"Statement": [{}]}', b"7"])
 def test_a_policy_that_makes_no_sense_is_no_crash(body: bytes) -> None:
     with server(lambda request: (200, body if "policy" in request.path else b"<X/>")) as endpoint:

@@ -73,3 +73,11 @@ def test_what_can_not_be_looked_at_is_told(kms: KmsKeys, reply: Reply, words: st
     assert finding.message.startswith("can't tell who may sign: ")
     assert words in finding.message
     assert finding.fix
+
+
+def test_a_stand_in_without_key_policies_is_a_note(kms: KmsKeys) -> None:
+    key, lacks = kms.new("Ed25519")["KeyId"], Reply(400, b'{"__type": "UnknownOperationException"}')
+    with middleman(lambda asked, _: lacks if asked == "GetKeyPolicy" else PASS, kms.aws.endpoint) as server:
+        finding = diagnosed(kms, key, server.endpoint)
+    assert (finding.severity, finding.fix) == ("note", "")
+    assert "is on a server that does not offer this" in finding.message
