@@ -47,6 +47,12 @@ def hazards(info: Info) -> Iterator[Hazard]:
             "Set maxmemory-policy noeviction (docs/operations.md).",
         )
 
+    if "min_slaves_good_slaves" in info and _version(info) < (6, 2, 7):  # its release notes: #10160
+        yield Hazard(
+            "would count a use that no replica has: before Redis 6.2.7, scripts write despite min-replicas-to-write",
+            "Update it, or set min-replicas-to-write 0.",
+        )
+
 
 def lag(info: Info, appendfsync: str) -> Hazard | None:
     """Why the newest uses may not be on the disk yet when they count. `appendfsync` is when the server brings them
@@ -73,5 +79,10 @@ def server_time(info: Info) -> float | None:
 
 def confirms_disk(info: Info) -> bool:
     """Whether the server can say that a write is on its disk: WAITAOF, from Redis 7.2 on."""
-    version = re.match(r"(\d+)\.(\d+)", info.get("redis_version", ""))
-    return version is not None and tuple(map(int, version.groups())) >= (7, 2) and info.get("aof_enabled") == "1"
+    return _version(info) >= (7, 2) and info.get("aof_enabled") == "1"
+
+
+def _version(info: Info) -> tuple[int, ...]:
+    """Of the Redis that it is, or that it is compatible with; the oldest where it does not tell."""
+    version = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", info.get("redis_version", ""))
+    return tuple(int(part or 0) for part in version.groups()) if version else (0, 0, 0)

@@ -102,6 +102,13 @@ def test_too_few_replicas_block(server: RedisServer) -> None:
     assert [severity for severity, _ in _findings(server.uri)] == ["error"]
 
 
+@pytest.mark.parametrize("version", ["6.2.7", "6.2.14", "7.0.0", "7.0"])
+def test_scripts_heed_the_replicas_that_a_newer_server_asks_for(redis_server: RedisServer, version: str) -> None:
+    fields = {"min_slaves_good_slaves": 1, "redis_version": version}
+    with middleman(lambda name, _: info(**fields) if name == "INFO" else PASS, redis_server.port) as between:
+        open_replay_store(between.uri, None).consume([use(f"jti-{version}", "mine")])
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -111,6 +118,9 @@ def test_too_few_replicas_block(server: RedisServer) -> None:
         ({"aof_enabled": None}, "append-only file is off"),
         ({"maxmemory": None}, "evicts keys"),
         ({"maxmemory": 1, "maxmemory_policy": "volatile-lru"}, "evicts keys"),
+        ({"min_slaves_good_slaves": 0, "redis_version": "6.2.6"}, "that no replica has"),
+        ({"min_slaves_good_slaves": 1, "redis_version": "6.0.16"}, "that no replica has"),
+        ({"min_slaves_good_slaves": 1, "redis_version": None}, "that no replica has"),
     ],
 )
 def test_what_a_server_does_not_say_is_not_taken_for_granted(
