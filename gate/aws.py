@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from gate.authorities import HINT, distrust, read_authorities
 from gate.deadline import within
 from gate.errors import UsageError
 from gate.uris import LOOPBACK, Uri
@@ -19,7 +20,8 @@ CONNECTIONS = 32  # that one client keeps open at most
 
 
 def check_options(uri: Uri, *more: str) -> None:
-    """Check that the query names a `region`, perhaps an `endpoint`, and nothing else but options called `more`.
+    """Check that the query names a `region`, perhaps an `endpoint` and the file of the CAs by which it is believed
+    (`ca`), and nothing else but options called `more`.
 
     An `owner` among them is an AWS account, which no message shows.
 
@@ -27,7 +29,7 @@ def check_options(uri: Uri, *more: str) -> None:
         UsageError: it does not.
     """
     uri = uri._replace(text=uri.text.partition("?")[0])
-    uri.only("region", "endpoint", *more)
+    uri.only("region", "endpoint", "ca", *more)
     if not re.fullmatch(r"[a-z]{2,}(-[a-z0-9]+)+", uri.query.get("region", "")):
         raise UsageError(f"{uri.text}: names no AWS region", hint="Add the region, e.g. ?region=eu-west-1")
     if not _is_server(uri.query.get("endpoint", "https://default")):
@@ -37,6 +39,8 @@ def check_options(uri: Uri, *more: str) -> None:
         )
     if not re.fullmatch(r"[0-9]{12}", uri.query.get("owner", "0" * 12)):
         raise UsageError(f"{uri.text}: the owner is not an AWS account", hint="Write owner= and its 12 digits.")
+    if authorities := uri.option_path("ca", None):
+        read_authorities(authorities)
 
 
 def _is_server(url: str) -> bool:
@@ -66,9 +70,9 @@ def _shipped_models() -> Any:
 def client(service: str, uri_query: Mapping[str, str]) -> Any:
     """A new client for `service` ("dynamodb", "s3", "kms") in the `region`, and at the `endpoint`, of a URI's query.
 
-    Credentials come from the SDK's usual chain, the endpoint from the URI alone. Every call it makes ends within
-    `CALL_SECONDS`. May be called from several threads at once: each client has its own session, since sessions, unlike
-    clients, must not be shared between threads.
+    Credentials come from the SDK's usual chain, the endpoint from the URI alone, and so do the CAs by which AWS is
+    believed, where there is a `ca`. Every call it makes ends within `CALL_SECONDS`. May be called from several threads
+    at once: each client has its own session, since sessions, unlike clients, must not be shared between threads.
 
     Raises:
         Exception: credentials are misconfigured; `explain` puts it into words.
@@ -76,6 +80,9 @@ def client(service: str, uri_query: Mapping[str, str]) -> Any:
     # botocore itself, and only now: boto3 around it costs another import, and who denies early needs neither.
     session = import_module("botocore.session").get_session()
     session.register_component("data_loader", _shipped_models())
+    session.register("needs-retry", _give_up)
+    if "ca" in uri_query:
+        session.set_config_variable("ca_bundle", uri_query["ca"])  # on the way to credentials, too
     endpoint = uri_query.get("endpoint")
     config = import_module("botocore.config").Config(
         ignore_configured_endpoint_urls=True,
@@ -93,6 +100,12 @@ def client(service: str, uri_query: Mapping[str, str]) -> Any:
         lambda: session.create_client(service, region_name=region, endpoint_url=endpoint, config=config),
     )
     return wire.bounded(made, CALL_SECONDS)
+
+
+def _give_up(caught_exception: Exception | None = None, **_: Any) -> None:
+    """An event of the SDK's: no other try would change that a certificate is not believed."""
+    if caught_exception and distrust(caught_exception):
+        raise caught_exception
 
 
 class Trouble(NamedTuple):
@@ -191,6 +204,8 @@ def explain(error: BaseException, what: str, docs: str = "docs/operations.md") -
     Of AWS's own answer only the error code is told: its messages hold ARNs, account ids and request ids.
     """
     answered = code(error)
+    if certificate := distrust(error):
+        return Trouble(f"{what} {certificate}.", HINT)
     if not answered:
         classes = (base.__name__ for base in type(error).__mro__)
         trouble = next((_TROUBLES[name] for name in classes if name in _TROUBLES), _GARBAGE)

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from gate.authorities import distrust
 from gate.uris import LOOPBACK
 
 if TYPE_CHECKING:
@@ -22,12 +24,14 @@ class TooLarge(Exception):
 
 class Answer(NamedTuple):
     """A whole answer; the names of its headers are in lower case. Where none came the status is 0, and `trouble` says
-    what the other side did instead."""
+    what the other side did instead; `untrusted` that its certificate is not believed, which no other try would change.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes
     trouble: str = ""
+    untrusted: bool = False
 
 
 def is_safe(url: str, *, query: bool = False) -> bool:
@@ -48,20 +52,31 @@ def is_token(text: str) -> bool:
     return 0 < len(text) <= _MOST_TOKEN and text.isascii() and text.isprintable() and " " not in text
 
 
-@contextmanager
-def connect() -> "Iterator[Session]":
+def open_session(ca: Path | None = None) -> "Session":
     """A session of `requests` that keeps its connections open and follows no redirect.
 
-    Proxies and certificate authorities are those that the environment gives to `requests`. Pass an `auth`, `bearer` or
-    `nobody`, with each request: `requests` would otherwise look into .netrc, and prefer what it finds.
+    Servers are believed by the CAs in the file `ca` alone; without it by those that the environment gives to
+    `requests`, as are the proxies. Pass an `auth`, `bearer` or `nobody`, with each request: `requests` would otherwise
+    look into .netrc, and prefer what it finds.
     """
     import requests  # noqa: PLC0415 (paid for when used)
 
     class Closed(requests.Session):
+        def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
+            """Variables would otherwise go before the session's own CAs."""
+            settings = super().merge_environment_settings(*args, **kwargs)
+            return settings | {"verify": str(ca)} if ca else settings
+
         def get_redirect_target(self, resp: requests.Response) -> None:
             """Redirects are ours: requests would parse the target, and read the body whole, even unfollowed."""
 
-    with Closed() as session:
+    return Closed()
+
+
+@contextmanager
+def connect(ca: Path | None = None) -> "Iterator[Session]":
+    """The same for as long as the block takes."""
+    with open_session(ca) as session:
         yield session
 
 
@@ -97,15 +112,15 @@ def read(response: "Response", limit: int) -> Answer:
 
 def unanswered(error: OSError) -> Answer:
     """The answer where there is none but this error of `requests`."""
-    return Answer(0, {}, b"", trouble(error))
+    return Answer(0, {}, b"", trouble(error), untrusted=bool(distrust(error)))
 
 
 def trouble(error: OSError) -> str:
     """What the other side did instead of answering, as a sentence ends: the words of `requests` have URLs in them."""
     from requests import exceptions  # noqa: PLC0415 (paid for when used)
 
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return "shows a certificate that is not trusted here"
+    if certificate := distrust(error):
+        return certificate
     if isinstance(error, exceptions.SSLError):
         return "does not speak TLS as it must"
     if isinstance(error, exceptions.ProxyError):

@@ -52,7 +52,7 @@ class Policy:
     triggered the run. `party` says where passkeys are used, None where nowhere; `enrolled` has the passkeys of each
     person, by the name that `people` calls them. `renamed` has a repository's former name by its name of today, ""
     where it never had another. `replaces` are the SHA-256 of the policies before this one, which it vouches for in an
-    audit."""
+    audit. `ca` is where the authorities are by which servers are believed, "" for those that everybody believes."""
 
     sha256: str
     audience: str
@@ -67,6 +67,7 @@ class Policy:
     enrolled: "dict[str, tuple[Credential, ...]]" = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
     replaces: tuple[str, ...] = ()
+    ca: str = ""
 
     def passkeys(self, approver: str) -> "tuple[Credential, ...]":
         """The passkeys of the person that `approver` is, under whatever spelling."""

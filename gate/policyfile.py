@@ -51,6 +51,7 @@ def compile_policy(data: bytes) -> Policy:
     audience = fields.optional("audience", word, "deploy-gate")
     replay, audit = fields.required("replay", word), fields.required("audit", word)
     durable = fields.optional("replay_durability", fixed("replay_durability", "required"), False)
+    ca = fields.optional("ca", word, "")
     keys = fields.required("keys", trusted_keys)
     teams = _teams(fields.optional("teams", mapping, dict[str, Node]()))
     who_is_who = read_who_is_who(fields)
@@ -83,6 +84,7 @@ def compile_policy(data: bytes) -> Policy:
         enrolled=enrolled,
         renamed=renamed,
         replaces=tuple(replaces),
+        ca=ca,
     )
 
 

@@ -152,4 +152,4 @@ def _checked(lines: list[str], before: Policy, wanted: Mapping[str, TrustedKey])
 
 def _meaning(policy: Policy, keys: Mapping[str, TrustedKey]) -> tuple[object, ...]:
     trusted = {kid: (key.key.spki, *key[2:]) for kid, key in keys.items()}
-    return trusted, policy.audience, policy.replay, policy.audit, policy.environments, policy.replaces
+    return trusted, policy.audience, policy.replay, policy.audit, policy.ca, policy.environments, policy.replaces

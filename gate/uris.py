@@ -13,6 +13,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")  # RFC 3986 §3.1
 _LONGEST = 4096  # characters: the longest path, and more than any other URI needs
 _PATHS = {"file", "sqlite"}  # the schemes whose URI is a path
+_OVER_TLS = {"awskms", "dynamodb", "gcpkms", "rediss", "s3"}
 # Every option that a URI of any scheme may have, and whether its value is a path; tests look for one that is missing.
 _OPTIONS = {
     "ca": True,
@@ -76,6 +77,16 @@ class Uri(NamedTuple):
         if not path.name or (base is None and not path.is_absolute()):
             raise UsageError(f"{self.scheme}: {option} is no absolute path", hint=f"Write {option}=/absolute/path.")
         return path if base is None else base / path
+
+    def believing(self, authorities: Path | None, base: Path | None) -> "Uri":
+        """This URI with the file of the CAs by which its server is believed, as `ca`: its own, which may be relative to
+        `base`, else `authorities`. One that speaks no TLS stays as it is.
+
+        Raises:
+            UsageError: its own is none, or is relative and there is no base.
+        """
+        named = self.option_path("ca", base) or authorities if self.scheme in _OVER_TLS else None
+        return self._replace(query={**self.query, "ca": str(named)}) if named else self
 
     def paths(self, base: Path | None) -> Iterator[Path]:
         """Every path that the URI names, itself or by an option; relative ones start at `base`.

@@ -1,16 +1,18 @@
 """From a policy's location to its parts: the one place that chooses backends, each opened when it is first needed."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from gate.authorities import read_authorities
 from gate.errors import AuditUnavailable, PolicyError, ReplayUnavailable, UsageError
 from gate.files import is_decided_by, read_regular
 from gate.policy import Policy
 from gate.policyfile import check_pin, compile_policy
 from gate.strictyaml import MAX_BYTES
 from gate.text import printable
-from gate.uris import parse_uri
+from gate.uris import Uri, parse_uri
 
 if TYPE_CHECKING:
     from gate.audit import AuditLog
@@ -18,16 +20,22 @@ if TYPE_CHECKING:
     from gate.replay import ReplayStore
 
 
-_EXAMPLES = {"replay": "sqlite:///var/lib/gate/replay.db", "audit": "file:///var/lib/gate/audit"}
+_EXAMPLES = {
+    "replay": "sqlite:///var/lib/gate/replay.db",
+    "audit": "file:///var/lib/gate/audit",
+    "ca": "/etc/ssl/acme-ca.pem",
+}
 
 
 class LoadedPolicy(NamedTuple):
-    """A compiled policy, the folder that its relative paths start at, and the bytes that it was compiled from. No
-    folder: it came from S3, or lies where the commit under deployment decides which folder that is."""
+    """A compiled policy, the folder that its relative paths start at, the bytes that it was compiled from, and the file
+    of the CAs by which servers are believed. No folder: it came from S3, or lies where the commit under deployment
+    decides which folder that is. No file: those that everybody believes."""
 
     policy: Policy
     base: Path | None
     data: bytes
+    ca: Path | None = None
 
     def replay_store(self) -> "ReplayStore":
         """The policy's replay store.
@@ -38,7 +46,7 @@ class LoadedPolicy(NamedTuple):
         from gate.replay import open_replay_store  # noqa: PLC0415 (paid for when used)
 
         try:
-            return open_replay_store(self.policy.replay, self.base)
+            return open_replay_store(self.policy.replay, self.base, self.ca)
         except UsageError as error:
             raise _in_policy("replay", error) from None
 
@@ -51,25 +59,34 @@ class LoadedPolicy(NamedTuple):
         from gate.audit import open_audit_log  # noqa: PLC0415 (paid for when used)
 
         try:
-            return open_audit_log(self.policy.audit, self.base)
+            return open_audit_log(self.policy.audit, self.base, self.ca)
         except UsageError as error:
             raise _in_policy("audit", error) from None
 
 
 def load_policy(
-    location: str, *, pin: str = "", untrusted: Sequence[Path] = (), unsafe_from_checkout: bool = False
+    location: str,
+    *,
+    pin: str = "",
+    untrusted: Sequence[Path] = (),
+    unsafe_from_checkout: bool = False,
+    ca_file: Path | None = None,
 ) -> LoadedPolicy:
     """Read and compile the policy at `location`, a path or `s3://BUCKET/KEY?region=R`.
 
     `pin` is the SHA-256 (gate.sha256) that its bytes must have. `untrusted` are the folders that the commit under
     deployment decides on: a policy inside could have been changed by the very commit that it judges, so it needs its
     pin; a replay store or an audit log inside starts anew with each checkout. `unsafe_from_checkout` accepts both.
+    `ca_file` takes the place of the policy's own `ca`.
 
     Raises:
-        PolicyError: it can't be read, is not the pinned one, lies in such a folder, or does not compile.
-        UsageError: the pin is no SHA-256.
+        PolicyError: it can't be read, is not the pinned one, lies in such a folder, or does not compile; or what it
+            names is of no use.
+        UsageError: the pin is no SHA-256, or `ca_file` is of no use.
     """
-    data, path = _read(location)
+    if ca_file:
+        _check_ca_file(ca_file, () if unsafe_from_checkout else untrusted)
+    data, path = _read(location, ca_file)
     folders = [] if unsafe_from_checkout else untrusted
     inside = path is not None and _is_decided_by(Path(location), folders)
     if pin:
@@ -84,7 +101,34 @@ def load_policy(
     loaded = LoadedPolicy(_compiled(data, location), None if path is None or inside else path.parent, data)
     if folders:
         _check_places(loaded, folders, is_inside=inside)
-    return loaded
+    return loaded._replace(ca=ca_file or _authorities(loaded))
+
+
+def _check_ca_file(path: Path, folders: Sequence[Path]) -> None:
+    if _is_decided_by(path, folders):
+        raise UsageError(
+            "The CA file lies inside the checkout, where the commit under deployment decides who is believed.",
+            expected="a file that no commit reaches, and no link from there leads to",
+            actual=printable(str(path)),
+            hint="Put it where only an administrator of the machine can write, and name that place.",
+        )
+    read_authorities(path)
+
+
+def _authorities(loaded: LoadedPolicy) -> Path | None:
+    """The file of CAs that the policy names, which must be of use."""
+    try:
+        found = _ca_uri(loaded.policy.ca).option_path("ca", loaded.base)
+        if found:
+            read_authorities(found)
+    except UsageError as error:
+        raise _in_policy("ca", error) from None
+    return found
+
+
+def _ca_uri(ca: str) -> Uri:
+    """The policy's `ca` as an option, which is read by the rules of every other."""
+    return Uri(ca, "policy", "", {"ca": ca} if ca else {})
 
 
 def _is_decided_by(path: Path, folders: Sequence[Path]) -> bool:
@@ -98,9 +142,11 @@ def _is_decided_by(path: Path, folders: Sequence[Path]) -> bool:
 
 def _check_places(loaded: LoadedPolicy, folders: Sequence[Path], *, is_inside: bool) -> None:
     """Check that nothing that the policy names lies where the commit decides, or is found only from there."""
-    for field, text in (("replay", loaded.policy.replay), ("audit", loaded.policy.audit)):
+    policy = loaded.policy
+    named = {"replay": partial(parse_uri, policy.replay), "audit": partial(parse_uri, policy.audit)}
+    for field, uri in (named | {"ca": partial(_ca_uri, policy.ca)}).items():
         try:
-            paths = [*parse_uri(text).paths(loaded.base)]
+            paths = [*uri().paths(loaded.base)]
         except UsageError as error:
             if not is_inside:
                 raise _in_policy(field, error) from None
@@ -130,9 +176,11 @@ def _compiled(data: bytes, location: str) -> Policy:
         ) from None
 
 
-def open_history(checkout: Path | None, *, api_url: str, token: str, forge_first: bool = False) -> "History | None":
-    """Whom to ask who wrote the commits: the checkout first, then the GitHub whose API is at `api_url`, if any; with
-    `forge_first` the other way round, since only a forge attests accounts."""
+def open_history(
+    checkout: Path | None, *, api_url: str, token: str, forge_first: bool = False, ca: Path | None = None
+) -> "History | None":
+    """Whom to ask who wrote the commits: the checkout first, then the GitHub whose API is at `api_url`, if any,
+    believed by the CAs in the file `ca`; with `forge_first` the other way round: only a forge attests accounts."""
     sources: list[History] = []
     if checkout:
         from gate.forge.git import LocalGit  # noqa: PLC0415 (paid for when used)
@@ -141,7 +189,7 @@ def open_history(checkout: Path | None, *, api_url: str, token: str, forge_first
     if api_url:
         from gate.forge.github import GitHub  # noqa: PLC0415 (paid for when used)
 
-        sources.append(GitHub(api_url, token or None))
+        sources.append(GitHub(api_url, token or None, ca=ca))
     if not sources:
         return None
     if forge_first:
@@ -155,9 +203,9 @@ def _in_policy(field: str, error: UsageError) -> PolicyError:
     return PolicyError(f"The policy's {field}: {error.message}", hint=error.hint)
 
 
-def _read(location: str) -> tuple[bytes, Path | None]:
+def _read(location: str, ca_file: Path | None) -> tuple[bytes, Path | None]:
     if location.startswith("s3://"):
-        return _read_s3(location), None
+        return _read_s3(location, ca_file), None
     try:
         path = Path(location).resolve()
         return read_regular(path, MAX_BYTES + 1), path
@@ -169,10 +217,10 @@ def _read(location: str) -> tuple[bytes, Path | None]:
         ) from None
 
 
-def _read_s3(location: str) -> bytes:
+def _read_s3(location: str, ca_file: Path | None) -> bytes:
     from gate.audit.s3 import read_object  # noqa: PLC0415 (paid for when used)
 
     try:
-        return read_object(parse_uri(location), MAX_BYTES + 1)
+        return read_object(parse_uri(location).believing(ca_file, None), MAX_BYTES + 1)
     except (AuditUnavailable, ReplayUnavailable, UsageError) as error:
         raise PolicyError(f"The policy can't be read from S3: {error.message}", hint=error.hint) from None

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gate.errors import PolicyError
+from gate.errors import PolicyError, UsageError
 from gate.uris import _OPTIONS, parse_uri
 from gate.wiring import LoadedPolicy, load_policy
+from tests.replay import certificates
 from tests.world import World
 
 GATE = Path(__file__).parents[1] / "gate"
@@ -125,6 +126,43 @@ class TestOutside:
             (place.state / name).symlink_to(target)
         path = place.policy(place.state / "gate.yaml", f"sqlite://{place.state}/a/replay.db")
         assert "can't be told where" in place.refusal(path, pinned=False).message
+
+
+class TestAuthorities:
+    """Whose certificates are believed is for no commit to say."""
+
+    @pytest.fixture(autouse=True)
+    def files(self, place: Place) -> None:
+        certificates.make(place.checkout, "localhost")
+        (place.state / "link.pem").symlink_to(place.checkout / "ca.pem")
+
+    def policy(self, place: Place, folder: Path, ca: object) -> Path:
+        place.world.extra = f"ca: {ca}\n"
+        return place.policy(folder / "gate.yaml", f"sqlite://{place.state}/replay.db")
+
+    @pytest.mark.parametrize("inside", ["ca.pem", "../../state/ca.pem"])
+    def test_a_pinned_policy_in_the_checkout_names_an_absolute_place(self, place: Place, inside: str) -> None:
+        assert "its ca has no absolute path" in place.refusal(self.policy(place, place.checkout, inside)).message
+
+    @pytest.mark.parametrize("way", ["inside", "link"])
+    def test_no_policy_names_one_in_the_checkout(self, place: Place, way: str) -> None:
+        ca = place.checkout / "ca.pem" if way == "inside" else place.state / "link.pem"
+        error = place.refusal(self.policy(place, place.state, ca), pinned=False)
+        assert "ca lies inside the checkout" in error.message
+
+    @pytest.mark.parametrize("way", ["inside", "link"])
+    def test_no_option_names_one_in_the_checkout(self, place: Place, way: str) -> None:
+        path = place.policy(place.state / "gate.yaml", f"sqlite://{place.state}/replay.db")
+        ca = place.checkout / "ca.pem" if way == "inside" else place.state / "link.pem"
+        with pytest.raises(UsageError, match="The CA file lies inside the checkout"):
+            load_policy(str(path), untrusted=[place.checkout], ca_file=ca)
+        assert load_policy(str(path), untrusted=[place.checkout], unsafe_from_checkout=True, ca_file=ca).ca == ca
+
+    def test_others_are_good(self, place: Place) -> None:
+        good = place.state / "ca.pem"
+        good.write_bytes((place.checkout / "ca.pem").read_bytes())
+        assert place.load(self.policy(place, place.checkout, good)).ca == good
+        assert place.load(self.policy(place, place.state, "ca.pem")).ca == good
 
 
 def test_the_checkout_may_itself_be_named_by_a_link(place: Place) -> None:

@@ -159,8 +159,9 @@ _BACKENDS = {
 }
 
 
-def open_audit_log(uri: str, base: Path | None) -> AuditLog:
-    """The audit log that `uri` names; relative paths start at `base`, the policy file's folder.
+def open_audit_log(uri: str, base: Path | None, ca: Path | None = None) -> AuditLog:
+    """The audit log that `uri` names; relative paths start at `base`, the policy file's folder. Over TLS it is believed
+    by the CAs of the URI's own `ca`, else those in the file `ca`.
 
     Each backend module has `open_log(uri: Uri, base: Path | None)`. Nothing is contacted yet.
 
@@ -173,5 +174,5 @@ def open_audit_log(uri: str, base: Path | None) -> AuditLog:
             f"{printable(uri)}: no audit log is called {parsed.scheme!r}",
             hint=f"Known: {', '.join(f'{name}:' for name in _BACKENDS)}",
         )
-    log: AuditLog = import_module(_BACKENDS[parsed.scheme]).open_log(parsed, base)
+    log: AuditLog = import_module(_BACKENDS[parsed.scheme]).open_log(parsed.believing(ca, base), base)
     return log

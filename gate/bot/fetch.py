@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from gate import http
+from gate.authorities import HINT, distrust
 from gate.bot.errors import Unavailable
 from gate.canonical import JsonError, parse_object
 from gate.deadline import within
@@ -38,15 +39,17 @@ def get_object(whose: str, url: str, seconds: float, authorize: "Authorize" = ht
     except JsonError as error:
         raise unavailable(whose, "does not answer as it must", str(error)) from None
     except OSError as error:  # every error of requests is one
-        raise unavailable(whose, http.trouble(error)) from None
+        raise unanswered(whose, error) from None
     except ValueError:  # urllib3 lets a few of its own through
         raise unavailable(whose, "does not answer as it must") from None
 
 
-def unavailable(whose: str, what: str, actual: str = "") -> Unavailable:
+def unanswered(whose: str, error: OSError) -> Unavailable:
+    """The error for somebody from whom no answer came but this error of `requests`."""
+    return unavailable(whose, http.trouble(error), hint=HINT if distrust(error) else "")
+
+
+def unavailable(whose: str, what: str, actual: str = "", hint: str = "") -> Unavailable:
     """The error for somebody who does not do as they must."""
-    return Unavailable(
-        f"{whose} {what}.",
-        hint="Try again. If it stays so, check the URL in the bot's configuration, and the bot's network.",
-        actual=actual,
-    )
+    again = "Try again. If it stays so, check the URL in the bot's configuration, and the bot's network."
+    return Unavailable(f"{whose} {what}.", hint=hint or again, actual=actual)

@@ -13,7 +13,7 @@ from authlib.integrations.requests_client import OAuth2Session, OAuthError  # ty
 from gate import http
 from gate.bot.clientsettings import SignInSettings
 from gate.bot.errors import NotProved, Unavailable
-from gate.bot.fetch import MOST_BYTES, unavailable
+from gate.bot.fetch import MOST_BYTES, unanswered, unavailable
 from gate.deadline import within
 from gate.text import printable
 
@@ -81,7 +81,7 @@ class Client(NamedTuple):
         except http.TooLarge:
             raise unavailable(whose, "answers with more than is read") from None
         except (TimeoutError, requests.Timeout, requests.ConnectionError) as error:
-            raise unavailable(whose, http.trouble(error)) from None
+            raise unanswered(whose, error) from None
         except (OSError, ValueError, TypeError, RecursionError):
             raise unavailable(whose, "does not answer as it must") from None
 

@@ -83,7 +83,8 @@ def approve(
         raise UsageError(
             "Which key? The policy is not in a folder that has one.", hint="Add --signer, or set GATE_SIGNER."
         )
-    key = open_signer(signer or f"file:{KEY}", Path.cwd() if signer or not loaded else loaded.base, ask_pin)
+    base = Path.cwd() if signer or not loaded else loaded.base
+    key = open_signer(signer or f"file:{KEY}", base, ask_pin, loaded.ca if loaded else None)
     now, life = int(time.time()), _life(ttl, environment, loaded)
     issuer = Issuer.under(loaded.policy, key) if loaded else Issuer(key)
     claims = issuer.draft(deployment, approver, now=now, ttl=life, reason=reason)

@@ -26,7 +26,7 @@ def ask(bot: Bot, target: Target, commands: TextIO | None) -> tuple[Asked, Stand
     """
     patience, url = bot.seconds(), bot.url.rstrip("/")
     check_url(url)  # before there is a token for it
-    requester = Requester(url, _credential(url, os.environ, target.run), tell=_say)
+    requester = Requester(url, _credential(bot, os.environ, target.run), tell=_say, ca=bot.ca)
     attempt, waits = _attempt(target.run), bool(patience)
     asked = requester.ask(target.deployment, attempt=attempt, rerun=bot.rerun, waits=waits, seconds=patience)
     _say(f"approval asked for: {asked.url}")
@@ -80,12 +80,13 @@ def _attempt(run: CiRun) -> int:
     return int(run.attempt)
 
 
-def _credential(url: str, environ: Mapping[str, str], run: CiRun) -> str:
-    """What proves to the bot at `url` which job asks: the CI's OIDC token, or an API token of the bot."""
+def _credential(bot: Bot, environ: Mapping[str, str], run: CiRun) -> str:
+    """What proves to the bot which job asks: the CI's OIDC token, or an API token of the bot."""
+    url = bot.url.rstrip("/")
     request_url = environ.get("ACTIONS_ID_TOKEN_REQUEST_URL", "")
     request_token = environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "")
     if request_url and request_token:
-        return github_id_token(request_url, request_token, url, tell=_say)
+        return github_id_token(request_url, request_token, url, tell=_say, ca=bot.ca)
     id_token, token = environ.get("GATE_ID_TOKEN", "").strip(), environ.get("GATE_BOT_TOKEN", "").strip()
     if id_token:
         check_audience(id_token, url)  # whoever set the URL must not get a token that is good elsewhere

@@ -1,6 +1,7 @@
 """The options that name a deploy-bot to ask."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import click
@@ -13,11 +14,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Bot(NamedTuple):
-    """The deploy-bot at `url`, how long to `wait` for it ("30m", or "0"), and whether it is to run the job again."""
+    """The deploy-bot at `url`, how long to `wait` for it ("30m", or "0"), whether it is to run the job again, and the
+    file of the CAs by which it is believed."""
 
     url: str
     wait: str
     rerun: bool
+    ca: Path | None
 
     def seconds(self) -> int:
         """How long to wait: 0, where the bot is to run the job again.
@@ -34,8 +37,11 @@ class Bot(NamedTuple):
 
 
 def bot_options(command: F) -> F:
-    """The options that name a deploy-bot."""
+    """The options that name a deploy-bot, and by whose certificates it is believed."""
     for option in (
+        click.option("--ca-file", type=click.Path(path_type=Path), metavar="PEM",
+                     help="Believe the certificate authorities in this file, and no others.  "
+                          "[default: the policy's ca, or the public ones]"),
         click.option("--rerun", is_flag=True, envvar="GATE_RERUN",
                      help="Ask, and end at once; the bot runs the failed job again when approved (GitHub)."),
         click.option("--wait", default="30m", envvar="GATE_WAIT", show_default=True,

@@ -98,7 +98,7 @@ def _settings(path: Path) -> "Settings":
 
 
 def _examine_signer(uri: str, loaded: LoadedPolicy) -> list[Finding]:
-    signer = open_signer(uri, Path.cwd(), ask_pin)
+    signer = open_signer(uri, Path.cwd(), ask_pin, loaded.ca)
     guards = signer.diagnose() if isinstance(signer, Guarded) else ()
     return [examine_signer(loaded.policy, signer.public_key), *guards]
 

@@ -35,6 +35,6 @@ def archive(policy: str, audit_uri: str) -> None:
       gate policy archive --policy gate.yaml
     """
     loaded = load_policy(policy)
-    log = open_audit_log(audit_uri, Path.cwd()) if audit_uri else loaded.audit_log()
+    log = open_audit_log(audit_uri, Path.cwd(), loaded.ca) if audit_uri else loaded.audit_log()
     click.echo(log.archive(loaded.data))
     click.echo(f"The policy that replaces it says so: replaces: [{loaded.policy.sha256}]", err=True)

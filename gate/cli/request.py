@@ -3,10 +3,12 @@
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
+from gate.authorities import read_authorities
 from gate.cli import complain, json_option
 from gate.cli.asking import ask, received
 from gate.cli.deploybot import Bot, bot_options
@@ -20,7 +22,7 @@ from gate.text import printable
 @bot_options
 @target_options
 @json_option
-def request(deploy_bot: str, wait: str, *, rerun: bool, as_json: bool, **named: Any) -> None:
+def request(deploy_bot: str, wait: str, ca_file: Path | None, *, rerun: bool, as_json: bool, **named: Any) -> None:
     """Ask the deploy-bot for an approval, wait for it, and print the tokens, one a line.
 
     The link for people is on stderr at once. Exit code 0: approved; 1: not approved, or not yet; 2: usage, or the bot
@@ -34,7 +36,9 @@ def request(deploy_bot: str, wait: str, *, rerun: bool, as_json: bool, **named: 
     """
     if not deploy_bot:
         raise UsageError("Which deploy-bot?", hint="Add --deploy-bot, or set GATE_DEPLOY_BOT.")
-    bot = Bot(deploy_bot, wait, rerun)
+    if ca_file:
+        read_authorities(ca_file)
+    bot = Bot(deploy_bot, wait, rerun, ca_file)
     options = Named(**named)
     target = find_target(options, locate(options))
     on_github = named["from_ci"] and os.environ.get("GITHUB_ACTIONS") == "true"

@@ -77,6 +77,7 @@ def verify(
     approval: tuple[str, ...],
     deploy_bot: str,
     wait: str,
+    ca_file: Path | None,
     policy: str,
     policy_sha256: str | None,
     github_api_url: str,
@@ -99,7 +100,7 @@ def verify(
     """
     on_github = named["from_ci"] and os.environ.get("GITHUB_ACTIONS") == "true"
     commands = (sys.stderr if as_json else sys.stdout) if on_github else None
-    bot, result_file = Bot(deploy_bot, wait, rerun), ResultFile(result, result_nonce)
+    bot, result_file = Bot(deploy_bot, wait, rerun, ca_file), ResultFile(result, result_nonce)
     unsafe = unsafe_policy_from_checkout
     options = _Options(approval, policy, policy_sha256, unsafe, github_api_url, bot, dry_run, result_file, commands)
     decision = _decide(options, Named(**named))
@@ -137,13 +138,16 @@ def _check(options: _Options, named: Named) -> Decision:
         pin=pinned(options.policy_sha256),
         untrusted=[folder for folder in (checkout, workspace and Path(workspace)) if folder],
         unsafe_from_checkout=options.unsafe_policy_from_checkout,
+        ca_file=options.bot.ca,
     )
+    options = options._replace(bot=options.bot._replace(ca=loaded.ca))
     target = find_target(named._replace(environment=loaded.policy.environment_called(named.environment)), place)
     history = open_history(
         checkout,
         api_url=_forge(options, named),
         token=os.environ.get("GITHUB_TOKEN", ""),
         forge_first=loaded.policy.people.unlisted_attested,
+        ca=loaded.ca,
     )
     gate = Gate(loaded.policy, loaded.replay_store(), loaded.audit_log(), history=history, checkout=checkout)
     if target.named_actors and loaded.policy.actor_replaces:

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from gate import http
+from gate.authorities import HINT
 from gate.errors import UsageError
 from gate.forge import Unattributed
 from gate.http import Answer
@@ -37,13 +39,15 @@ class Api(NamedTuple):
     """The API at `url` (https, or http on this machine), asked with `token` where there is one.
 
     `timeouts` are seconds to connect and between two bytes; `patience` bounds all retries of a connection together.
-    Proxies and certificate authorities are those that the environment gives to `requests`; a .netrc is not read.
+    It is believed by the CAs in the file `ca`, else by those that the environment gives to `requests`, as are the
+    proxies; a .netrc is not read.
     """
 
     url: str
     token: str | None
     timeouts: tuple[float, float]
     patience: float
+    ca: Path | None = None
 
     def check(self) -> None:
         """Check what was given.
@@ -63,7 +67,7 @@ class Api(NamedTuple):
     @contextmanager
     def connect(self) -> Iterator["Connection"]:
         """A connection, kept open between requests."""
-        with http.connect() as session:
+        with http.connect(self.ca) as session:
             yield Connection(self, session)
 
 
@@ -173,7 +177,8 @@ def _pause(answer: Answer, attempt: int) -> float:
     seconds = limit(answer)
     if seconds is not None:
         return seconds
-    return 0.25 * 2**attempt if answer.status >= 500 or answer.trouble else inf
+    passes = answer.status >= 500 or (answer.trouble and not answer.untrusted)
+    return 0.25 * 2**attempt if passes else inf
 
 
 def _object(answer: Answer) -> dict[str, Any]:
@@ -201,7 +206,8 @@ _EXPLAINED = {
 def _refused(answer: Answer, *, has_token: bool) -> Unattributed:
     message, hint = _EXPLAINED.get(answer.status, (f"The forge's API answered {answer.status}.", "Try again later."))
     if answer.trouble:
-        message, hint = f"The forge's API {answer.trouble}.", "Check the network and the API's URL, and try again."
+        hint = HINT if answer.untrusted else "Check the network and the API's URL, and try again."
+        message = f"The forge's API {answer.trouble}."
     if limit(answer) is not None:
         message, hint = "The forge's API has had too many requests.", "Try again later, or with a token of its own."
     if not has_token and 400 <= answer.status < 500:

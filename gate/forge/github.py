@@ -5,6 +5,7 @@ Commits come in pages of at most 100, oldest first. Each page repeats `total_com
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count, islice
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -28,7 +29,8 @@ _T = TypeVar("_T")
 class GitHub:
     """The history of a repository at the GitHub whose API is at `api_url`.
 
-    `timeouts` are seconds to connect and between two bytes, `patience` those that one call may take in all.
+    `timeouts` are seconds to connect and between two bytes, `patience` those that one call may take in all. It is
+    believed by the CAs in the file `ca`, if there is one.
 
     Raises:
         UsageError: `api_url` is not one that a token may be sent to, or `token` can't be one.
@@ -41,8 +43,9 @@ class GitHub:
         *,
         timeouts: tuple[float, float] = (5.0, 15.0),
         patience: float = 60.0,
+        ca: Path | None = None,
     ) -> None:
-        self._api = Api(api_url, token, timeouts, patience)
+        self._api = Api(api_url, token, timeouts, patience, ca)
         self._api.check()
 
     def commits(self, repository: str, allowed: Iterable[str], sha: str) -> list[Commit]:

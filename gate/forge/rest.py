@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
+from gate.authorities import HINT
 from gate.errors import GateError, ReasonCode
 from gate.forge import Unattributed
 from gate.forge.api import Api, Connection, Query, limit
@@ -18,15 +19,20 @@ class Refused(GateError):
 
     reason: ReasonCode = "bot.unavailable"
 
-    def __init__(self, message: str, *, hint: str = "", status: int = 0, after: float = 0.0) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", status: int = 0, after: float = 0.0, untrusted: bool = False
+    ) -> None:
         super().__init__(message, hint=hint, actual=f"HTTP {status}" if status else "no answer")
         self.status = status
         self.after = after
+        self._untrusted = untrusted
 
     @property
     def is_final(self) -> bool:
         """Would asking again later get the same answer?"""
-        return 400 <= self.status < 500 and self.status not in (401, 408, 409, 429) and not self.after
+        return self._untrusted or (
+            400 <= self.status < 500 and self.status not in (401, 408, 409, 429) and not self.after
+        )
 
 
 class Credentials(Protocol):
@@ -139,7 +145,8 @@ _EXPLAINED = {
 def _refused(answer: Answer) -> Refused:
     message, hint = _EXPLAINED.get(answer.status, (f"The forge's API answered {answer.status}.", "Try again later."))
     if answer.trouble:
-        message, hint = f"The forge's API {answer.trouble}.", "Check the network and the API's URL."
+        hint = HINT if answer.untrusted else "Check the network and the API's URL."
+        message = f"The forge's API {answer.trouble}."
     after = limit(answer)
     if after is not None:
         return Refused(
@@ -148,4 +155,4 @@ def _refused(answer: Answer) -> Refused:
             status=answer.status,
             after=max(after, 1.0),
         )
-    return Refused(message, hint=hint, status=answer.status)
+    return Refused(message, hint=hint, status=answer.status, untrusted=answer.untrusted)

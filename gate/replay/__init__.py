@@ -93,8 +93,9 @@ _BACKENDS = {
 _PASSWORD = re.compile(r"rediss?:[^@]*:[^@]*@|rediss?:.*[?&]pass(word)?=", re.IGNORECASE)
 
 
-def open_replay_store(uri: str, base: Path | None) -> ReplayStore:
-    """The replay store that `uri` names; relative paths start at `base`, the policy file's folder.
+def open_replay_store(uri: str, base: Path | None, ca: Path | None = None) -> ReplayStore:
+    """The replay store that `uri` names; relative paths start at `base`, the policy file's folder. Over TLS it is
+    believed by the CAs of the URI's own `ca`, else those in the file `ca`.
 
     Each backend module has `open_store(uri: Uri, base: Path | None)`. Nothing is contacted yet.
 
@@ -112,5 +113,5 @@ def open_replay_store(uri: str, base: Path | None) -> ReplayStore:
             f"{printable(uri)}: no replay store is called {parsed.scheme!r}",
             hint=f"Known: {', '.join(f'{name}:' for name in _BACKENDS)}",
         )
-    store: ReplayStore = import_module(_BACKENDS[parsed.scheme]).open_store(parsed, base)
+    store: ReplayStore = import_module(_BACKENDS[parsed.scheme]).open_store(parsed.believing(ca, base), base)
     return store

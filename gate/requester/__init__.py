@@ -5,6 +5,7 @@ import random
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -27,7 +28,7 @@ class Requester:
     """Asks the deploy-bot at `url` (https, or http on this machine), proving with `credential` which job asks.
 
     `credential` is the CI's OIDC token for the audience `url`, or an API token. `clock` gives seconds that only grow.
-    `tell` hears of it when the bot has to be asked again.
+    `tell` hears of it when the bot has to be asked again. It is believed by the CAs in the file `ca`, if there is one.
 
     Raises:
         UsageError: `url` is not one that a token may be sent to, or `credential` can't be one.
@@ -42,6 +43,7 @@ class Requester:
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
         tell: Callable[[str], object] = lambda _: None,
+        ca: Path | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         check_url(self.url)
@@ -51,7 +53,9 @@ class Requester:
             )
         self._credential = credential
         self._clock, self._sleep, self._jitter = clock, sleep, jitter
-        self._link = Link("The deploy-bot", own_error=read_error, clock=clock, sleep=sleep, jitter=jitter, tell=tell)
+        self._link = Link(
+            "The deploy-bot", own_error=read_error, clock=clock, sleep=sleep, jitter=jitter, tell=tell, ca=ca
+        )
 
     def ask(
         self,
@@ -190,6 +194,7 @@ def github_id_token(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     tell: Callable[[str], object] = lambda _: None,
+    ca: Path | None = None,
 ) -> str:
     """The OIDC token of this job of GitHub Actions, for `audience`, from the service that GitHub named for it
     (docs.github.com, "OpenID Connect reference"). It is asked for a minute at most.
@@ -203,7 +208,7 @@ def github_id_token(
             "ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN are not what GitHub sets.",
             hint="Look for an earlier step that sets them.",
         )
-    link = Link("GitHub's token service", clock=clock, sleep=sleep, tell=tell)
+    link = Link("GitHub's token service", clock=clock, sleep=sleep, tell=tell, ca=ca)
     url = f"{request_url}{'&' if '?' in request_url else '?'}audience={quote(audience, safe='')}"
     return link.call("GET", url, request_token, _id_token, until=clock() + _PATIENCE)
 

@@ -5,10 +5,12 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from itertools import count
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from gate import http
+from gate.authorities import HINT
 from gate.deadline import within
 from gate.errors import BotUnavailable, GateError, UsageError
 from gate.http import Answer
@@ -43,7 +45,8 @@ class Link:
     `own_error` reads the texts of an error that `what` itself explains, None for what anything in between may have
     sent: a proxy, a load balancer, a portal. `tell` hears of each kind of trouble once.
 
-    Proxies are those that the environment gives to `requests`, certificates are verified, a .netrc is not read.
+    It is believed by the CAs in the file `ca`, else by those that the environment gives to `requests`, as are the
+    proxies; a .netrc is not read.
     """
 
     def __init__(
@@ -55,8 +58,9 @@ class Link:
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
         tell: Callable[[str], object] = lambda _: None,
+        ca: Path | None = None,
     ) -> None:
-        self._what, self._own_error = what, own_error
+        self._what, self._own_error, self._ca = what, own_error, ca
         self._clock, self._sleep, self._jitter, self._tell = clock, sleep, jitter, tell
         self._told: set[str] = set()
 
@@ -71,7 +75,7 @@ class Link:
         body: object = None,
     ) -> T:
         """What `read` makes of the JSON object that answers. Whatever else comes, or nothing, is asked again, but not
-        after `until`; only what the other side itself refuses is final.
+        after `until`; only what the other side itself refuses, and a certificate that is not believed, are final.
 
         Raises:
             BotUnavailable: there was no such answer by then.
@@ -86,7 +90,7 @@ class Link:
                 trouble = odd if error is None else self._refusal(answer.status, error, token)
             left = until - self._clock()
             asked = _retry_after(answer) if error else 0.0
-            if isinstance(trouble, UsageError) or max(asked, _LEAST_PAUSE) > left:
+            if isinstance(trouble, UsageError) or answer.untrusted or max(asked, _LEAST_PAUSE) > left:
                 raise trouble
             if trouble.message not in self._told:
                 self._told.add(trouble.message)
@@ -97,7 +101,7 @@ class Link:
 
     def _fetch(self, method: str, url: str, token: str, body: object) -> Answer:
         def ask() -> Answer:
-            with http.connect() as session:
+            with http.connect(self._ca) as session:
                 session.trust_env = not url.startswith("http://")  # what is for this machine goes through no proxy
                 with session.request(
                     method, url, json=body, headers=_HEADERS, auth=http.bearer(token),
@@ -124,6 +128,8 @@ class Link:
         if value is not None:
             return value
         hint, actual = "Check the URL, and what stands between here and there. Nothing was allowed.", "no answer"
+        if answer.untrusted:
+            hint = HINT
         if answer.status:
             actual = f"HTTP {answer.status}" + (", but no JSON object" if answer.status == 200 else "")
         if 300 <= answer.status < 400:

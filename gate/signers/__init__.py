@@ -45,15 +45,16 @@ _BACKENDS = {
 }
 
 
-def open_signer(uri: str, base: Path | None, pin: Pin | None = None) -> Signer:
-    """The signer that `uri` names; relative paths start at `base`. Each backend has `open_key(uri, base, pin)`.
+def open_signer(uri: str, base: Path | None, pin: Pin | None = None, ca: Path | None = None) -> Signer:
+    """The signer that `uri` names; relative paths start at `base`. Each backend has `open_key(uri, base, pin)`. Over
+    TLS it is believed by the CAs of the URI's own `ca`, else those in the file `ca`.
 
     Raises:
         UsageError: an unknown scheme, or a URI that the backend does not take.
         SignerError: the key can't be opened.
     """
     parsed = _parse(uri)
-    signer: Signer = _backend(parsed).open_key(parsed, base, pin)
+    signer: Signer = _backend(parsed).open_key(parsed.believing(ca, base), base, pin)
     return signer
 
 

@@ -6,10 +6,13 @@ import warnings
 from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from gate.authorities import HINT, distrust, read_authorities
 from gate.deadline import within
 from gate.errors import GateError, SignerError, UsageError
+from gate.http import open_session
 from gate.installation import install_command
 
 ANSWER_SECONDS = 5.0  # per call, connecting included
@@ -56,20 +59,22 @@ def _sdk() -> _Sdk:
         raise UsageError("gcpkms: needs the Google Cloud KMS library.", hint=install_command("gcpkms")) from None
 
 
-def _http() -> Callable[..., Any]:
-    """What Google's libraries fetch tokens with, made to give up in time."""
-    return partial(_sdk().http.Request(), timeout=ANSWER_SECONDS)
+def _http(ca: Path | None) -> Callable[..., Any]:
+    """What Google's libraries fetch tokens with, made to give up in time; it believes the CAs in `ca` alone."""
+    return partial(_sdk().http.Request(open_session(ca) if ca else None), timeout=ANSWER_SECONDS)
 
 
 class Service:
     """The two methods of Google Cloud KMS that a signer needs. Every call ends within `ANSWER_SECONDS`, plus
     `TOKEN_SECONDS` where an access token has run out. May be used by several threads at once."""
 
-    def __init__(self, channel: Any, credentials: Any) -> None:
-        """`credentials` are those of `channel`, None where it has none."""
+    def __init__(self, channel: Any, credentials: Any, ca: Path | None = None) -> None:
+        """`credentials` are those of `channel`, None where it has none. Who gives them out is believed by the CAs in
+        the file `ca`."""
         # The transport below Google's client: the client would let the environment choose where it connects.
         self._stubs = _sdk().transport(channel=channel)
         self._credentials = credentials
+        self._ca = ca
         self._types = _sdk().types
         self.crc32c = _sdk().crc32c
 
@@ -97,13 +102,14 @@ class Service:
     def _call(self, method: Callable[..., Any], request: Any) -> Any:
         if self._credentials is not None and not self._credentials.valid:
             # gRPC would do it within the call, and report any failure as a server that is down.
-            within(TOKEN_SECONDS, lambda: self._credentials.refresh(_http()))
+            within(TOKEN_SECONDS, lambda: self._credentials.refresh(_http(self._ca)))
         routing = ("x-goog-request-params", f"name={request.name}")  # which region's servers are to answer
         return method(request, timeout=ANSWER_SECONDS, metadata=[routing])
 
 
-def connect(endpoint: str) -> Service:
-    """The service at `endpoint` (`HOST:PORT`), "" for Google's own. Nothing is sent yet.
+def connect(endpoint: str, ca: Path | None = None) -> Service:
+    """The service at `endpoint` (`HOST:PORT`), "" for Google's own, believed by the CAs in the file `ca`. Nothing is
+    sent yet.
 
     TLS and Application Default Credentials, except to this very machine: neither is of use there.
 
@@ -120,10 +126,10 @@ def connect(endpoint: str) -> Service:
         return Service(sdk.grpc.insecure_channel(target, options=[*_OPTIONS, ("grpc.enable_http_proxy", 0)]), None)
     with warnings.catch_warnings():  # of a person's credentials where a service's would do
         warnings.simplefilter("ignore")
-        credentials, _ = within(TOKEN_SECONDS, lambda: sdk.auth.default(scopes=[_SCOPE], request=_http()))
-    tls = sdk.grpc.ssl_channel_credentials()
+        credentials, _ = within(TOKEN_SECONDS, lambda: sdk.auth.default(scopes=[_SCOPE], request=_http(ca)))
+    tls = sdk.grpc.ssl_channel_credentials(read_authorities(ca) if ca else None)
     channel = sdk.transport.create_channel(target, credentials=credentials, ssl_credentials=tls, options=_OPTIONS)
-    return Service(channel, credentials)
+    return Service(channel, credentials, ca)
 
 
 class _Trouble(NamedTuple):
@@ -188,6 +194,9 @@ def explain(error: Exception, what: str) -> GateError:
             hint="Nothing was issued. Try again; if it stays, look at what stands between here and Google.",
         )
     status = _status(error)
+    if certificate := _distrust(error):
+        who = "" if status else "can't be asked: the server that gives out Google's access tokens "
+        return SignerError(f"{what} {who}{certificate}.", hint=HINT)
     names = [status] if status else [base.__name__ for base in type(error).__mro__]
     trouble = next((_TROUBLES[name] for name in names if name in _TROUBLES), _BROKEN)
     return SignerError(f"{what} {trouble.message}{f' ({status})' if status else ''}.", hint=trouble.hint)
@@ -195,7 +204,14 @@ def explain(error: Exception, what: str) -> GateError:
 
 def is_passing(error: Exception) -> bool:
     """True if the same question may be answered a moment later."""
-    return isinstance(error, Damaged) or _status(error) in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+    passing = isinstance(error, Damaged) or _status(error) in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+    return passing and not _distrust(error)
+
+
+def _distrust(error: Exception) -> str:
+    """See `distrust`: gRPC says it in the details of its error."""
+    details = getattr(error, "details", None)
+    return distrust(details() if callable(details) else error)
 
 
 def _status(error: Exception) -> str:

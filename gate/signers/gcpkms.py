@@ -1,6 +1,6 @@
 """`gcpkms:` a key version in Google Cloud KMS, in software or in an HSM; the private key never leaves it.
 
-    gcpkms://projects/P/locations/L/keyRings/R/cryptoKeys/K/cryptoKeyVersions/V[?endpoint=HOST:PORT]
+    gcpkms://projects/P/locations/L/keyRings/R/cryptoKeys/K/cryptoKeyVersions/V[?endpoint=HOST:PORT&ca=PATH]
 
 The version is of algorithm `EC_SIGN_ED25519` or `EC_SIGN_P256_SHA256`, in any protection level; `HSM` keeps the key in
 hardware. Whoever signs needs `roles/cloudkms.signerVerifier` on the key, or a role with these two permissions alone:
@@ -112,7 +112,7 @@ def open_key(uri: Uri, base: Path | None, pin: Pin | None = None) -> GcpKmsSigne
             hint="Add the version, e.g. /cryptoKeyVersions/1. `gcloud kms keys versions list` shows them.",
         )
     try:
-        service = connect(uri.query.get("endpoint", ""))
+        service = connect(uri.query.get("endpoint", ""), uri.option_path("ca", None))
     except Exception as error:  # noqa: BLE001 (whatever the SDK raises is no signer)
         raise explain(error, _WHAT) from None
     return GcpKmsSigner(service, match[0].removeprefix("//"))
@@ -134,7 +134,7 @@ def new_key(uri: Uri, base: Path | None, alg: Algorithm, pin: Pin | None = None)
 
 
 def _match(uri: Uri) -> re.Match[str]:
-    uri._replace(text="gcpkms").only("endpoint")  # without the project's id
+    uri._replace(text="gcpkms").only("endpoint", "ca")  # without the project's id
     match = _KEY.fullmatch(uri.rest)
     if match is None:
         raise UsageError("gcpkms: is not the resource name of a key version.", hint=f"Write {_FORM}")

@@ -22,7 +22,7 @@ from tests.world import ALICE, BOB, World, commit, git
 ACT = shutil.which("act", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 OUTPUTS = ["approvers", "decision", "jti", "reason", "record", "request-url"]
 INPUTS = ["approvals", "environment", "policy", "policy-sha256", "sha", "repository", "checkout", "github-token"]
-INPUTS += ["deploy-bot", "wait", "rerun"]
+INPUTS += ["deploy-bot", "wait", "rerun", "ca-file"]
 ATTACKS = {
     "line": "--help ##[set-output name=decision]allow '\"; touch {canary}; $(touch {canary}) `touch {canary}` | touch "
     "{canary} ${{{{ github.token }}}} ${{{{ format('{{0}}', 'x') }}}} \u202eecila\u2066 \x07\x1b[2J",
@@ -87,6 +87,7 @@ def _cases(world: World, sha: str, canary: Path, bot: str) -> dict[str, dict[str
         "other-commit": good(approvals=world.token(sha="0" * 40)),
         "wrong-pin": good() | {"policy-sha256": "0" * 64},
         "no-such-checkout": good(checkout="no/such/folder"),
+        "planted-ca": good() | {"ca-file": "ca.pem"},
         "proves-nothing": asks(),
         "poisoned": good(),
     }
@@ -294,6 +295,11 @@ def test_whatever_is_wrong_blocks_and_names_itself(step: str, decision: str, rea
     assert [text for command, text in commands if command == "error"] == [text for _, text in commands if " " in text]
     assert len([command for command, _ in commands if command == "error"]) == 1
     assert "Deployment blocked" in job.summary(step)
+
+
+def test_a_file_of_authorities_in_the_checkout_blocks(job: Job) -> None:
+    assert job.step("planted-ca") == ("failure", "error", "usage.invalid")
+    assert "The CA file lies inside the checkout" in job.printed("planted-ca")
 
 
 def test_a_checkout_that_is_not_there_blocks(job: Job) -> None:

@@ -105,6 +105,7 @@ def test_the_gate_gets_every_option_and_the_exit_code_comes_back(warm: Tree, tmp
 def test_only_what_the_gate_needs_reaches_it(warm: Tree, tmp_path: Path) -> None:
     hostile = ["LD_LIBRARY_PATH", "PYTHONWARNINGS", "PYTHONHOMEX", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_CA_BUNDLE"]
     hostile += ["AWS_CONFIG_FILE", "REQUESTS_CA_BUNDLE", "GIT_SSL_NO_VERIFY", "GIT_COMMITX", "OPENSSL_CONF", "IFS", "X"]
+    hostile += ["SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "GATE_CA_FILE"]
     hostile += ["GITHUB_API_URL"]  # which says whom to ask who wrote the commits, in GitHub Actions alone
     hostile += [
         "GATE_STOP_COMMANDS",

@@ -10,6 +10,7 @@ from email.policy import SMTP
 from email.utils import formatdate
 from typing import NamedTuple
 
+from gate.authorities import HINT, distrust
 from gate.bot.notices import News, Notice, Undelivered
 from gate.bot.notices.words import facts, headline, inert
 from gate.bot.secret import Secret
@@ -130,10 +131,10 @@ def _send(server: Server, password: str, sender: str, recipients: list[str], let
     except smtplib.SMTPResponseException as error:
         final = 500 <= error.smtp_code < 600
         raise Undelivered(f"The mail server refuses the message ({error.smtp_code}).", final=final) from None
+    except ssl.SSLCertVerificationError as error:
+        raise Undelivered(f"The mail server {distrust(error)}.", hint=HINT, final=True) from None
     except ssl.SSLError:
-        raise Undelivered(
-            "The mail server can't prove that it is the one.", hint="Is its certificate valid for this host name?"
-        ) from None
+        raise Undelivered("The mail server does not speak TLS as it must.") from None
     except smtplib.SMTPNotSupportedError:
         raise Undelivered(
             "The mail server offers no STARTTLS, or takes no login.",

@@ -6,6 +6,7 @@ import urllib.request
 from http.client import HTTPException, HTTPMessage
 from typing import IO, Any
 
+from gate.authorities import HINT, distrust
 from gate.bot.notices import Notice, Undelivered
 from gate.bot.notices.words import Fact, code, facts, headline, inert
 from gate.bot.secret import Secret
@@ -100,7 +101,11 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _post(url: str, body: bytes) -> tuple[int, float]:
-    """The status of the answer, 0 where there is none, and how long it says to wait."""
+    """The status of the answer, 0 where there is none, and how long it says to wait.
+
+    Raises:
+        Undelivered: the server's certificate is not believed.
+    """
     headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": "deploy-gate"}
     request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 (https, as checked)
     opener = urllib.request.build_opener(_NoRedirects)
@@ -110,7 +115,9 @@ def _post(url: str, body: bytes) -> tuple[int, float]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, _seconds(error.headers.get("Retry-After", ""))
-    except (OSError, HTTPException, ValueError):
+    except (OSError, HTTPException, ValueError) as error:
+        if certificate := distrust(error):
+            raise Undelivered(f"The Slack webhook {certificate}.", hint=HINT, final=True) from None
         return 0, 0.0
 
 

@@ -106,7 +106,7 @@ def open_state(uri: str, base: Path | None) -> State:
             f"{printable(uri)}: no state is called {parsed.scheme!r}",
             hint=f"Known: {', '.join(f'{name}:' for name in _BACKENDS)}",
         )
-    state: State = import_module(_BACKENDS[parsed.scheme]).open_state(parsed, base)
+    state: State = import_module(_BACKENDS[parsed.scheme]).open_state(parsed.believing(None, base), base)
     return state
 
 

@@ -93,10 +93,10 @@ def open_sources(policies: tuple[str, ...], audit_uri: str, replay_uri: str = ""
     if offline and replay_uri:
         raise UsageError("--offline asks no replay store, so none can be named.", hint="Leave out one of the two.")
     loaded = [load_policy(location) for location in policies or (os.environ.get("GATE_POLICY") or "gate.yaml",)]
-    log = open_audit_log(audit_uri, Path.cwd()) if audit_uri else loaded[0].audit_log()
+    log = open_audit_log(audit_uri, Path.cwd(), loaded[0].ca) if audit_uri else loaded[0].audit_log()
     if offline:
         return Sources(log, None, [one.policy for one in loaded])
-    heads = open_replay_store(replay_uri, Path.cwd()) if replay_uri else loaded[0].replay_store()
+    heads = open_replay_store(replay_uri, Path.cwd(), loaded[0].ca) if replay_uri else loaded[0].replay_store()
     return Sources(log, heads, [one.policy for one in loaded])
 
 
