@@ -16,6 +16,7 @@ from gate.deployment import Deployment
 from gate.errors import Denied
 from gate.gate import Gate
 from gate.proof import evidence
+from gate.proof.policies import Policies
 from gate.record import Record, parse
 from gate.replay.memory import MemoryStore
 from gate.reverify import _LASTING, reverify
@@ -93,15 +94,17 @@ def test_the_gate_notices(fault: Fault, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.step)
-def test_the_proof_notices(fault: Fault, forged: Callable[[Fault], Record], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proof_notices(
+    fault: Fault, forged: Callable[[Fault], Record], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     record = forged(fault)
-    policy = replace(GATE, sha256=record.policy_sha256)
+    policies = Policies([replace(GATE, sha256=record.policy_sha256)], Directory(tmp_path))
     with pytest.raises(Denied) as caught:
-        evidence.prove_allow(record, [policy])
+        evidence.prove_allow(record, policies)
     assert caught.value.reason == fault.reason
     drop(monkeypatch, fault.step)
     if fault.step != "quorum":  # which the proof counts once more, by what the record says
-        assert evidence.prove_allow(record, [policy]).whole
+        assert evidence.prove_allow(record, policies).strength == "policy"
 
 
 LASTING = [fault for fault in FAULTS if fault.step in {name.value for name in _LASTING} - {"key"}]
