@@ -1,5 +1,6 @@
 """What all AWS backends share: how a client is made, and how AWS's errors are told to people."""
 
+import os
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -81,8 +82,9 @@ def client(service: str, uri_query: Mapping[str, str]) -> Any:
     session = import_module("botocore.session").get_session()
     session.register_component("data_loader", _shipped_models())
     session.register("needs-retry", _give_up)
-    if "ca" in uri_query:
-        session.set_config_variable("ca_bundle", uri_query["ca"])  # on the way to credentials, too
+    # On the way to credentials, too; and never as ~/.aws/config has it, which an earlier step can write.
+    told = uri_query.get("ca") or os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
+    session.set_config_variable("ca_bundle", told or True)
     endpoint = uri_query.get("endpoint")
     config = import_module("botocore.config").Config(
         ignore_configured_endpoint_urls=True,

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from gate import aws
 from gate.audit import open_audit_log
 from gate.authorities import distrust
 from gate.bot.notices import Undelivered
@@ -265,3 +266,15 @@ def test_a_file_of_authorities_may_be_of_any_policy_but_has_to_be_one(tmp_path: 
             load_policy(str(world.path))
     with pytest.raises(UsageError):
         load_policy(str(world.path), ca_file=tmp_path / "nowhere")
+
+
+def test_the_sdk_s_own_configuration_names_no_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier step of the same user can write it."""
+    config = tmp_path / "config"
+    config.write_text(f"[default]\nca_bundle = {tmp_path}/planted.pem\n")
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (("AWS_CONFIG_FILE", str(config)), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):
+        monkeypatch.setenv(name, value)
+    made = aws.client("s3", {"region": "eu-west-1"})
+    assert made._endpoint.http_session._session._verify is True
