@@ -1,10 +1,17 @@
-"""Reading files that somebody else may have put in place."""
+"""Reading files that somebody else may have put in place, and whether a disk takes any."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+ADVICE = {
+    errno.ENOSPC: "The disk is full: free some space, or name another place.",
+    errno.EDQUOT: "The disk quota is used up: raise it, or name another place.",
+    errno.EROFS: "The file system is read-only: mount it writable, or name another place.",
+}
+_ROOM = 256 * 1024  # bytes: what the largest record takes
 _MOST_LINKS = 40  # that Linux follows in one path (path_resolution(7))
 
 
@@ -23,6 +30,20 @@ def read_regular(path: Path, limit: int) -> bytes:
 def open_now(path: str, flags: int) -> int:
     """An `opener` for `open` that never waits, be it for whoever is to be at the other end of a FIFO."""
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+def check_room(folder: Path) -> None:
+    """Check that a file of some size can be brought to the disk of `folder`; none is left.
+
+    Raises:
+        OSError: it can't.
+    """
+    path = folder / f".room-{os.urandom(8).hex()}"
+    with path.open("xb") as file:
+        path.unlink()
+        file.write(os.urandom(_ROOM))  # a full disk takes an empty file, and may make room for one that is all zeros
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def is_decided_by(path: Path, folders: Sequence[Path]) -> bool:

@@ -1,6 +1,9 @@
 """One SQLite file as a store: safe between the processes and threads of one machine.
 
 A commit is on the disk before it counts (WAL, `synchronous=FULL`). Not for network file systems, whose locks lie.
+
+Even to read, SQLite writes an index beside a file in WAL mode. Where it can't, on a full disk or a read-only one, the
+file is read as it is, unless something unfinished stands beside it.
 """
 
 import os
@@ -14,6 +17,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from gate.errors import GateError
+from gate.files import ADVICE, check_room
 from gate.models import Finding
 
 # What SQLite says, and what that means: the message, and what to do next ("" where that depends on what is in it).
@@ -60,12 +64,12 @@ class SqliteFile:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection to read with. Where there is no file yet it reads an empty one, and makes none."""
-        if self._idle[os.getpid()] or self._exists():
-            with self.connection() as db:
+        if not self._idle[os.getpid()] and not self._exists():
+            with closing(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)) as db:
+                self._lay_out(db)
                 yield db
             return
-        with closing(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)) as db:
-            self._lay_out(db)
+        with self.connection() if self._opens() else self._as_it_is() as db:
             yield db
 
     @contextmanager
@@ -94,6 +98,51 @@ class SqliteFile:
         except (sqlite3.Error, OSError) as error:
             raise self._unavailable(error) from None
 
+    def _opens(self) -> bool:
+        """Whether SQLite can open the file; False where nothing can be written beside it."""
+        idle = self._idle[os.getpid()]
+        try:
+            if not idle:
+                idle.append(self._open())
+        except (sqlite3.Error, OSError) as error:
+            if self._cause(error) is error:
+                raise self._unavailable(error) from None
+            return False
+        return True
+
+    @contextmanager
+    def _as_it_is(self) -> Iterator[sqlite3.Connection]:
+        """A connection that reads the file alone, and neither writes nor locks anything.
+
+        It would not see what another process has yet to bring from beside the file into it, and would see that half
+        done; so nothing may stand beside it, before and after.
+        """
+        try:
+            before = self._state()
+            with closing(self._connect("mode=ro&immutable=1")) as db:
+                self._check_ours(db)
+                yield db
+            unchanged = self._state() == before
+        except (sqlite3.Error, OSError) as error:
+            raise self._unavailable(error) from None
+        if not unchanged:
+            raise self._purpose.error(
+                f"The {self._purpose.what} {self._name} was written while it was read.", hint="Try again."
+            )
+
+    def _state(self) -> tuple[int, int, int]:
+        """What changes with the file."""
+        path = self._path.resolve()  # where SQLite puts them, too
+        for beside in (Path(f"{path}-wal"), Path(f"{path}-journal")):
+            if beside.exists() and beside.stat().st_size:
+                raise self._purpose.error(
+                    f"The {self._purpose.what} {self._name} can't be read without finishing what stands in "
+                    f"{beside.name}, and nothing can be written there.",
+                    hint="Copy it, and what begins like it beside it, to where it can be written; use that copy.",
+                )
+        status = path.stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
     def diagnose(self) -> Iterator[Finding]:
         """What the doctor should say about this file; never raises for one that is merely broken."""
         subject = f"{self._purpose.what} {self._name}"
@@ -103,6 +152,7 @@ class SqliteFile:
         try:
             with self.transaction() as db:
                 db.execute(f"PRAGMA user_version = {self._purpose.version}")  # changes nothing, but has to be written
+                check_room(self._path.parent)
                 others_may_write = self._path.stat().st_mode & 0o022
             with self.connection() as db:
                 sound = db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
@@ -118,36 +168,50 @@ class SqliteFile:
 
     def _not_there(self, subject: str) -> Finding:
         nearest = next(folder for folder in self._path.absolute().parents if os.path.lexists(folder))
-        if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
-            return Finding("ok", subject, "is not there yet; its first use creates it")
-        return Finding("error", subject, f"can't be made: nothing can be written in {nearest}", "Correct its path.")
+        try:
+            check_room(nearest)
+        except OSError as error:
+            message, fix = _explain(error)
+            return Finding("error", subject, f"can't be made: {nearest} {message}", fix)
+        return Finding("ok", subject, "is not there yet; its first use creates it")
 
     def _exists(self) -> bool:
-        """Whether something stands at the path, be it a link to nowhere."""
+        """Whether something stands at the path, be it a link to nowhere, but for a file that is still empty."""
         try:
-            self._path.lstat()
+            return self._path.lstat().st_size > 0
         except FileNotFoundError:
             return False
         except OSError as error:
             raise self._unavailable(error) from None
-        return True
 
     def _unavailable(self, error: Exception) -> GateError:
-        message, hint = _explain(error)
+        message, hint = _explain(self._cause(error))
         return self._purpose.error(
             f"The {self._purpose.what} {self._name} {message}.", hint=hint or self._purpose.if_damaged
         )
 
-    def _open(self) -> sqlite3.Connection:
-        if not os.path.lexists(self._path):
-            _touch(self._path)
-        db = sqlite3.connect(
-            f"file:{quote(os.fsencode(self._path))}?mode=rw",
+    def _cause(self, error: Exception) -> Exception:
+        """What the operating system says, where SQLite only says that it could not."""
+        if isinstance(error, sqlite3.OperationalError) and "locked" not in str(error):
+            try:
+                check_room(self._path.parent)
+            except OSError as cause:
+                return cause
+        return error
+
+    def _connect(self, query: str) -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"file:{quote(os.fsencode(self._path))}?{query}",
             uri=True,
             timeout=self._patience,
             isolation_level=None,
             check_same_thread=False,
         )
+
+    def _open(self) -> sqlite3.Connection:
+        if not os.path.lexists(self._path):
+            _touch(self._path)
+        db = self._connect("mode=rw")
         try:
             db.execute("PRAGMA synchronous = FULL")
             if not self._is_ours(db):
@@ -165,6 +229,9 @@ class SqliteFile:
         if db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
             self._lay_out(db)
         db.execute("COMMIT")
+        self._check_ours(db)
+
+    def _check_ours(self, db: sqlite3.Connection) -> None:
         if not self._is_ours(db):
             raise self._purpose.error(
                 f"The {self._purpose.what} {self._name} is the database of another program, or of a newer gate.",
@@ -196,6 +263,8 @@ def _close_all(idle: dict[int, list[sqlite3.Connection]]) -> None:
 
 def _explain(error: Exception) -> tuple[str, str]:
     if isinstance(error, OSError):
-        return f"can't be used ({error.strerror})", "Check its path, and this user's rights on it and its folder."
+        rights = "Check its path, and this user's rights on it and its folder."
+        why = (error.strerror or "input/output error").lower()
+        return f"can't be used ({why})", ADVICE.get(error.errno or 0, rights)
     known = (trouble for phrase, trouble in _TROUBLES.items() if phrase in str(error))
     return next(known, ("can't be read or written", "Check the disk that it lies on."))

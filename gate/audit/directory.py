@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from gate.audit import MAX_RECORD, NotARecord, Occupied, RecordPath, named, not_the_policy, policy_path
 from gate.errors import AuditUnavailable
+from gate.files import ADVICE
 from gate.models import Finding, Stream
 from gate.text import printable
 from gate.uris import Uri
@@ -25,10 +26,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: a FIFO must not hold us up
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-_ADVICE = {
-    errno.ENOSPC: "The disk is full: free some space, or move the log.",
-    errno.EDQUOT: "The disk quota is used up: raise it, or move the log.",
-    errno.EROFS: "The file system is read-only: mount it writable, or move the log.",
+_ADVICE = ADVICE | {
     errno.EACCES: "Give the user that runs the gate the right to read and write there.",
     errno.EPERM: "Give the user that runs the gate the right to write there, on a file system with hard links.",
     errno.EOPNOTSUPP: "The log needs a file system with hard links.",
@@ -109,7 +107,7 @@ class Directory:
         try:
             with _explained("written", self._root):
                 _make_root(self._root)
-                with self._temporary(b"") as (outside, name):
+                with self._temporary(os.urandom(MAX_RECORD)) as (outside, name):  # a full disk takes an empty one
                     _link(outside, name, outside, f"{name}.link")
                     os.unlink(f"{name}.link", dir_fd=outside)
                 mode = self._root.stat().st_mode
