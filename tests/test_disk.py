@@ -14,7 +14,6 @@ import pytest
 from gate.errors import ReplayUnavailable
 from gate.models import Head
 from gate.replay.sqlite import SqliteStore
-from tests.parts import need
 from tests.replay.material import ROOT, STREAM, use
 from tests.test_aws import verify
 from tests.world import World
@@ -30,7 +29,8 @@ def mount(*arguments: str) -> bool:
 @contextmanager
 def mounted(folder: Path, *arguments: str) -> Iterator[Path]:
     folder.mkdir()
-    need(sys.platform == "linux" and mount(*arguments, str(folder)), "right to mount a disk")
+    if sys.platform != "linux" or not mount(*arguments, str(folder)):  # no part that could be installed
+        pytest.skip("NOT TESTED: it takes the right to mount a disk")
     try:
         yield folder
     finally:
