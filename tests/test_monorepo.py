@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gate.forge.git import LocalGit
 from gate.gate import Gate
 from gate.models import Decision
 from gate.policyfile import compile_policy
+from tests.pages import ROOT, blocks
 from tests.world import ALICE, BOB, CAROL, World, commit
 
 
@@ -58,3 +60,16 @@ def test_what_is_new_is_told_for_each_service(mono: Mono) -> None:
 def test_an_approval_for_one_service_is_none_for_another(mono: Mono) -> None:
     sha = commit(mono.clone, "first", CAROL)
     assert mono.deploy("web", sha, BOB, approved_for="billing").reason == "environment.mismatch"
+
+
+def test_the_documented_workflow_deploys_what_the_documented_policy_lists() -> None:
+    page, workflow = ROOT / "docs/policy.md", ROOT / "docs/examples/deploy-monorepo.yml"
+    policies = [block.text for block in blocks(page) if block.text.startswith("version: 1\n")]
+    [environments] = [compile_policy(text.encode()).environments for text in policies if "acme/mono" in text]
+    parsed = yaml.safe_load(workflow.read_text().replace("\non:\n", "\nevents:\n"))  # which YAML 1.1 takes for true
+    services = parsed["events"]["workflow_dispatch"]["inputs"]["service"]["options"]
+    assert {f"{service}-production" for service in services} == environments.keys()
+    assert all(environment.covers("acme/mono") for environment in environments.values())
+    job = parsed["jobs"]["deploy"]
+    [given] = [step["with"] for step in job["steps"] if step.get("id") == "gate"]
+    assert job["environment"] == given["environment"] == "${{ inputs.service }}-production"
