@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 from gate import http
 from gate.authorities import HINT
+from gate.deadline import within
 from gate.errors import UsageError
 from gate.forge import Unattributed
 from gate.http import Answer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 32 << 20  # the first page of a comparison carries the patches of up to 300 files
 _TRIES = 5
+TRY_SECONDS = 30.0  # for one answer, to its end
 _REDIRECTS = {301, 302, 307, 308}
 _HEADERS = {
     "Accept": "application/vnd.github+json",
@@ -116,7 +118,7 @@ class Connection:
         return answer
 
     def _fetch(self, method: str, url: str, query: Query | None, body: object) -> Answer:
-        try:
+        def fetch() -> Answer:
             with self._session.request(
                 method,
                 url,
@@ -129,6 +131,9 @@ class Connection:
                 stream=True,
             ) as response:
                 return http.read(response, _MOST_BYTES)
+
+        try:
+            return within(TRY_SECONDS, fetch)
         except http.TooLarge:
             raise Unattributed(
                 "The forge's API answered with more than the gate reads.",

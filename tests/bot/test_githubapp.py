@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -16,6 +17,7 @@ from gate.bot.notices import Undelivered
 from gate.bot.notices.github import GitHub as Channel
 from gate.bot.notices.sections import read_github
 from gate.errors import PolicyError, UsageError
+from gate.forge import api
 from gate.forge.githubapp import App, PlainToken
 from gate.forge.rest import Forge, Refused
 from gate.strictyaml import parse
@@ -23,6 +25,7 @@ from tests.bot.github import Fault, GitHub, serving
 from tests.bot.githubdata import APP_ID, TOKEN, Reply, sha
 from tests.bot.githubroutes import problem
 from tests.bot.news import notice
+from tests.sabotage import HTTP_WITHOUT_END, ends, relay
 
 ALL = {"actions": "write", "contents": "read", "deployments": "write", "pull_requests": "write", "statuses": "write"}
 
@@ -162,6 +165,13 @@ def test_an_answer_that_is_no_token(github: GitHub, body: Any) -> None:
     github.faults = [Fault("POST", "/access_tokens", Reply(201, body))]
     with pytest.raises(Refused, match="not what its documentation says"):
         app(github).token("acme/shop")
+
+
+def test_an_answer_that_drips_is_none(github: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "TRY_SECONDS", 0.3)
+    with relay(urlsplit(github.url).port or 0, HTTP_WITHOUT_END["a dripping body"]) as port:
+        impatient = App(f"http://127.0.0.1:{port}", APP_ID, lambda: _pem(_key()), patience=0.0)
+        assert ends(lambda: impatient.token("acme/shop")) is Refused
 
 
 def test_no_secret_in_any_log_or_error(github: GitHub, caplog: pytest.LogCaptureFixture) -> None:
